@@ -1,0 +1,474 @@
+/* One request and its answer: what libcurl's callbacks collect, the loop that drives it, and what
+ * its result means. Refuses answers whose headers have no end. */
+#include "http/internal.h"
+
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/stop.h"
+#include "util/text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define HEADER_BYTES_MAX (64u << 10)
+#define HEADERS_MAX 256u
+#define POLL_MS 1000
+#define CURL_BUFFER_BYTES (256L << 10)
+
+static void clear_headers(struct prop_http_answer *a)
+{
+    for (size_t i = 0; i < a->n_headers; i++) {
+        prop_free(a->headers[i].name);
+        prop_free(a->headers[i].value);
+    }
+    prop_free(a->headers);
+    a->headers = NULL;
+    a->n_headers = 0;
+}
+
+void prop_http_answer_release(struct prop_http_answer *a)
+{
+    clear_headers(a);
+    prop_buf_release(&a->body);
+    prop_free(a->effective_url);
+    a->effective_url = NULL;
+}
+
+const char *prop_http_header(const struct prop_http_answer *a, const char *name, size_t nth)
+{
+    for (size_t i = 0; i < a->n_headers; i++) {
+        if (strcmp(a->headers[i].name, name) == 0 && nth-- == 0)
+            return a->headers[i].value;
+    }
+    return NULL;
+}
+
+static int add_header(struct prop_http_answer *a, const char *line, size_t len,
+                      struct prop_err *err)
+{
+    const char *colon = memchr(line, ':', len);
+    const char *value, *end = line + len;
+    struct prop_http_header h, *grown;
+
+    if (colon == NULL || colon == line)
+        return 0;
+    value = colon + 1;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && strchr("\r\n \t", end[-1]) != NULL)
+        end--;
+    if (a->n_headers == HEADERS_MAX)
+        return prop_err_set_id(err, PROP_E_REMOTE, "headers-too-large",
+                               "the server sent more than %u headers", HEADERS_MAX);
+    grown = prop_realloc_array(a->headers, a->n_headers + 1, sizeof(*grown));
+    if (grown == NULL)
+        return prop_err_nomem(err);
+    a->headers = grown;
+    h.name = prop_strndup(line, (size_t)(colon - line));
+    h.value = prop_strndup(value, (size_t)(end - value));
+    if (h.name == NULL || h.value == NULL) {
+        prop_free(h.name);
+        prop_free(h.value);
+        return prop_err_nomem(err);
+    }
+    for (char *p = h.name; *p != '\0'; p++)
+        *p = (char)tolower((unsigned char)*p);
+    a->headers[a->n_headers++] = h;
+    return 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t n, void *userdata)
+{
+    struct prop_exchange *ex = userdata;
+    size_t len = size * n;
+
+    ex->active_ms = prop_now_ms();
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+        clear_headers(&ex->answer); /* a 1xx came before */
+        ex->header_bytes = 0;
+        ex->head_ended = false;
+        return len;
+    }
+    if (len <= 2 && (data[0] == '\r' || data[0] == '\n'))
+        ex->head_ended = true;
+    ex->header_bytes += len;
+    if (ex->header_bytes > HEADER_BYTES_MAX)
+        ex->cb_rc = prop_err_set_id(&ex->cb_err, PROP_E_REMOTE, "headers-too-large",
+                                    "the server sent more than %u bytes of headers",
+                                    HEADER_BYTES_MAX);
+    else
+        ex->cb_rc = add_header(&ex->answer, data, len, &ex->cb_err);
+    return ex->cb_rc == 0 ? len : 0;
+}
+
+static size_t keep_body(struct prop_exchange *ex, const char *data, size_t len, bool refusal)
+{
+    struct prop_buf *body = &ex->answer.body;
+
+    if (len <= body->max - body->len) {
+        ex->cb_rc = prop_buf_add(body, data, len, &ex->cb_err);
+        return ex->cb_rc == 0 ? len : 0;
+    }
+    if (refusal) {
+        /* enough of an error page was read: the rest is not worth waiting for */
+        ex->cb_rc = prop_buf_add(body, data, body->max - body->len, &ex->cb_err);
+        ex->enough = ex->cb_rc == 0;
+        return 0;
+    }
+    ex->cb_rc = prop_err_set_id(&ex->cb_err, PROP_E_LIMIT, "body-too-large",
+                                "the answer is larger than %zu bytes", body->max);
+    return 0;
+}
+
+static size_t feed_sink(struct prop_exchange *ex, const char *data, size_t len, int status)
+{
+    const struct prop_http_request *rq = ex->rq;
+
+    if (!ex->sink_started && rq->begin != NULL) {
+        ex->answer.status = status;
+        ex->cb_rc = rq->begin(rq->sink_ctx, &ex->answer, &ex->cb_err);
+    }
+    ex->sink_started = true;
+    if (ex->cb_rc == 0)
+        ex->cb_rc = rq->sink(rq->sink_ctx, data, len, &ex->cb_err);
+    return ex->cb_rc == 0 ? len : 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *userdata)
+{
+    struct prop_exchange *ex = userdata;
+    size_t len = size * n;
+    long status = 0;
+    bool good;
+
+    if (len == 0)
+        return 0;
+    curl_easy_getinfo(ex->easy, CURLINFO_RESPONSE_CODE, &status);
+    good = status >= 200 && status < 300;
+    if (ex->answer.body.max == 0)
+        ex->answer.body.max = good && ex->rq->max_body > 0 ? ex->rq->max_body
+                                                           : PROP_LIMIT_ERROR_BODY;
+    if (!good || ex->rq->sink == NULL)
+        len = keep_body(ex, data, len, !good);
+    else
+        len = feed_sink(ex, data, len, (int)status);
+    /* after the sink: what it waited for is not the server's silence */
+    ex->active_ms = prop_now_ms();
+    return len;
+}
+
+static size_t on_read(char *out, size_t size, size_t n, void *userdata)
+{
+    struct prop_exchange *ex = userdata;
+    size_t room = size * n;
+    int64_t got;
+
+    ex->active_ms = prop_now_ms();
+    ex->body_read_started = true;
+    if (ex->pushed) {
+        if (ex->push_len == 0) {
+            ex->paused = !ex->push_end;
+            return ex->push_end ? 0 : CURL_READFUNC_PAUSE;
+        }
+        room = room < ex->push_len ? room : ex->push_len;
+        memcpy(out, ex->push, room);
+        ex->push += room;
+        ex->push_len -= room;
+        return room;
+    }
+    got = ex->rq->body_read(ex->rq->body_ctx, out, room, &ex->cb_err);
+    ex->active_ms = prop_now_ms();
+    if (got < 0) {
+        ex->cb_rc = ex->cb_err.code != PROP_OK ? (int)ex->cb_err.code : PROP_E_IO;
+        return CURL_READFUNC_ABORT;
+    }
+    return (size_t)got;
+}
+
+static int add_line(struct prop_exchange *ex, const char *line, struct prop_err *err)
+{
+    struct curl_slist *grown = curl_slist_append(ex->headers, line);
+
+    if (grown == NULL)
+        return prop_err_nomem(err);
+    ex->headers = grown;
+    return 0;
+}
+
+static bool names_header(const char *line, const char *name)
+{
+    size_t len = strlen(name);
+
+    return strncasecmp(line, name, len) == 0 && line[len] == ':';
+}
+
+static int add_authorization(struct prop_exchange *ex, struct prop_err *err)
+{
+    const struct prop_secret *s = ex->rq->authorization;
+    size_t len = prop_secret_len(s), head = strlen("Authorization: ");
+    char *line = prop_alloc(head + len + 1);
+    int rc;
+
+    if (line == NULL)
+        return prop_err_nomem(err);
+    memcpy(line, "Authorization: ", head);
+    memcpy(line + head, prop_secret_data(s), len);
+    line[head + len] = '\0';
+    if (strlen(line) != head + len || strpbrk(line, "\r\n") != NULL)
+        rc = prop_err_set_id(err, PROP_E_INPUT, "bad-credentials",
+                             "credentials hold a line break or a 0 byte");
+    else
+        rc = add_line(ex, line, err);
+    prop_wipe(line, head + len);
+    prop_free(line);
+    return rc;
+}
+
+static int setup_headers(struct prop_exchange *ex, bool same_origin, struct prop_err *err)
+{
+    const struct prop_http_request *rq = ex->rq;
+    bool typed = false;
+    int rc = add_line(ex, "Expect:", err); /* one round trip less; refusals come early anyway */
+
+    for (size_t i = 0; rc == 0 && rq->headers != NULL && rq->headers[i] != NULL; i++) {
+        const char *line = rq->headers[i];
+
+        if (!same_origin && (names_header(line, "authorization") || names_header(line, "cookie")))
+            continue;
+        typed = typed || names_header(line, "content-type");
+        rc = add_line(ex, line, err);
+    }
+    if (rc == 0 && !typed)
+        rc = add_line(ex, "Content-Type:", err); /* libcurl's guess is a web form */
+    if (rc == 0 && same_origin && rq->authorization != NULL)
+        rc = add_authorization(ex, err);
+    if (rc == 0)
+        curl_easy_setopt(ex->easy, CURLOPT_HTTPHEADER, ex->headers);
+    return rc;
+}
+
+static void setup_method(struct prop_exchange *ex)
+{
+    const struct prop_http_request *rq = ex->rq;
+    CURL *e = ex->easy;
+
+    if (strcmp(rq->method, "HEAD") == 0) {
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (ex->pushed || rq->body_read != NULL) {
+        curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
+        curl_easy_setopt(e, CURLOPT_READDATA, ex);
+        curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
+                         rq->body_total > INT64_MAX ? (curl_off_t)-1
+                                                    : (curl_off_t)rq->body_total);
+        curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, CURL_BUFFER_BYTES);
+    } else if (rq->body != NULL || strcmp(rq->method, "POST") == 0 ||
+               strcmp(rq->method, "PUT") == 0 || strcmp(rq->method, "PATCH") == 0) {
+        curl_easy_setopt(e, CURLOPT_POST, 1L);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, rq->body != NULL ? (const char *)rq->body : "");
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
+                         rq->body != NULL ? (curl_off_t)rq->body_len : (curl_off_t)0);
+    }
+    curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, rq->method);
+}
+
+/* libcurl reads http_proxy in lower case only; the other spelling is in use too. Never to loopback. */
+static void setup_proxy(const struct prop_http *h, CURL *e, const struct prop_url *u)
+{
+    const char *upper = getenv("HTTP_PROXY");
+
+    if (h->no_proxy || prop_host_is_loopback(u->host))
+        curl_easy_setopt(e, CURLOPT_PROXY, "");
+    else if (!u->https && getenv("http_proxy") == NULL && upper != NULL &&
+             getenv("REQUEST_METHOD") == NULL)
+        curl_easy_setopt(e, CURLOPT_PROXY, upper);
+}
+
+int prop_exchange_setup(struct prop_exchange *ex, const char *url, bool same_origin,
+                        struct prop_err *err)
+{
+    struct prop_url u;
+    CURL *e = ex->easy;
+    int rc = prop_url_read(url, &u, err);
+
+    if (rc == 0)
+        rc = prop_url_allowed(ex->h, &u, err);
+    if (rc == 0)
+        rc = setup_headers(ex, same_origin, err);
+    if (rc < 0)
+        return rc;
+    ex->answer.effective_url = prop_strdup(url);
+    if (ex->answer.effective_url == NULL)
+        return prop_err_nomem(err);
+    curl_easy_setopt(e, CURLOPT_URL, url);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, ex->h->user_agent);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, ex->curl_error);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, ex);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, ex);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, ex);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, CURL_BUFFER_BYTES);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, ex->h->connect_timeout_ms);
+    setup_method(ex);
+    setup_proxy(ex->h, e, &u);
+    prop_tls_apply(ex->h, e);
+    ex->active_ms = prop_now_ms();
+    return 0;
+}
+
+static void collect_done(struct prop_http *h)
+{
+    CURLMsg *msg;
+    int left;
+
+    while ((msg = curl_multi_info_read(h->multi, &left)) != NULL) {
+        struct prop_exchange *ex = NULL;
+
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &ex);
+        ex->result = msg->data.result;
+        ex->done = true;
+    }
+}
+
+static int check_stall(struct prop_exchange *ex, struct prop_err *err)
+{
+    curl_off_t up = 0, down = 0;
+
+    curl_easy_getinfo(ex->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+    curl_easy_getinfo(ex->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+    if (up + down != ex->moved) {
+        ex->moved = up + down;
+        ex->active_ms = prop_now_ms();
+    }
+    if (prop_now_ms() - ex->active_ms < ex->h->stall_timeout_ms)
+        return 0;
+    return prop_err_set_id(err, PROP_E_NETWORK, "timeout", "the server was silent for %llu ms",
+                           (unsigned long long)ex->h->stall_timeout_ms);
+}
+
+int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err)
+{
+    int running = 0, rc, wait_ms;
+
+    for (;;) {
+        if (curl_multi_perform(ex->h->multi, &running) != CURLM_OK)
+            return prop_err_set(err, PROP_E_BUG, "libcurl refused to go on");
+        collect_done(ex->h);
+        if (ex->done || (ex->pushed && !ex->push_end && ex->push_len == 0))
+            return 0;
+        rc = prop_stop_check(err);
+        if (rc == 0)
+            rc = check_stall(ex, err);
+        if (rc < 0)
+            return rc;
+        wait_ms = ex->h->stall_timeout_ms < POLL_MS ? (int)ex->h->stall_timeout_ms : POLL_MS;
+        curl_multi_poll(ex->h->multi, NULL, 0, wait_ms, NULL);
+    }
+}
+
+static int tls_failure(struct prop_exchange *ex, struct prop_err *err)
+{
+    char text[256];
+    size_t len = strlen(ex->curl_error);
+
+    while (len > 0 && strchr(".\n ", ex->curl_error[len - 1]) != NULL)
+        len--;
+    prop_printable(ex->curl_error, len, text, sizeof(text));
+    prop_err_set_id(err, PROP_E_NETWORK, "tls", "TLS failed: %s",
+                    text[0] != '\0' ? text : curl_easy_strerror(ex->result));
+    return prop_err_hint(err, "check the server's name and give its CA certificate");
+}
+
+static int connect_failure(struct prop_exchange *ex, struct prop_err *err)
+{
+    long os_errno = 0;
+    bool resolve = ex->result == CURLE_COULDNT_RESOLVE_HOST;
+
+    curl_easy_getinfo(ex->easy, CURLINFO_OS_ERRNO, &os_errno);
+    if (resolve)
+        return prop_err_set_id(err, PROP_E_NETWORK, "connect", "the host name does not resolve");
+    prop_err_set_id(err, PROP_E_NETWORK, "connect", "cannot connect: %s",
+                    os_errno > 0 ? strerror((int)os_errno) : curl_easy_strerror(ex->result));
+    if (err != NULL)
+        err->sys_errno = (int)os_errno;
+    return PROP_E_NETWORK;
+}
+
+static int curl_failure(struct prop_exchange *ex, struct prop_err *err)
+{
+    /* -Wswitch-enum wants a hundred names; an int tells the few that matter */
+    switch ((int)ex->result) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_INTERFACE_FAILED:
+        return connect_failure(ex, err);
+    case CURLE_OPERATION_TIMEDOUT:
+        return prop_err_set_id(err, PROP_E_NETWORK, "timeout", "no connection within %ld ms",
+                               ex->h->connect_timeout_ms);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+        return tls_failure(ex, err);
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_FAIL_REWIND:
+        return prop_err_set_id(err, PROP_E_NETWORK, "reset", "the connection broke");
+    case CURLE_PARTIAL_FILE:
+        return prop_err_set_id(err, PROP_E_REMOTE, "truncated",
+                               "the answer ended before its stated length");
+    case CURLE_OUT_OF_MEMORY:
+        return prop_err_nomem(err);
+    default:
+        return prop_err_set_id(err, PROP_E_REMOTE, "bad-answer", "malformed answer (%s)",
+                               curl_easy_strerror(ex->result));
+    }
+}
+
+int prop_exchange_verdict(struct prop_exchange *ex, struct prop_err *err)
+{
+    long status = 0;
+
+    if (ex->cb_rc != 0) {
+        if (err != NULL)
+            *err = ex->cb_err;
+        return ex->cb_rc;
+    }
+    if (ex->result != CURLE_OK && !ex->enough)
+        return curl_failure(ex, err);
+    /* libcurl takes headers that a closed connection cut off for all there were */
+    if (!ex->head_ended)
+        return prop_err_set_id(err, PROP_E_REMOTE, "truncated",
+                               "the answer ended inside its headers");
+    curl_easy_getinfo(ex->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200 || status > 599)
+        return prop_err_set_id(err, PROP_E_REMOTE, "bad-answer", "the answer has status %ld",
+                               status);
+    ex->answer.status = (int)status;
+    return 0;
+}
+
+void prop_exchange_release(struct prop_exchange *ex)
+{
+    for (struct curl_slist *l = ex->headers; l != NULL; l = l->next)
+        prop_wipe(l->data, strlen(l->data)); /* one of them is the token */
+    curl_slist_free_all(ex->headers);
+    ex->headers = NULL;
+    prop_http_answer_release(&ex->answer);
+}

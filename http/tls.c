@@ -1,0 +1,184 @@
+/* Whom a handle trusts: the system's roots, those of one file only, or the system's with a
+ * registry's certs.d folder (registry.md 5) on top. TLS 1.2 is the oldest that is spoken. */
+#include "http/internal.h"
+
+#include "util/file.h"
+#include "util/mem.h"
+#include "util/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CA_MAX (16u << 20)
+
+static int add_roots(struct prop_buf *blob, const char *path, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(CA_MAX);
+    int rc = prop_file_read(path, &text, err);
+
+    if (rc == 0 && strstr(prop_buf_str(&text), "CERTIFICATE-----") == NULL)
+        rc = prop_err_set_id(err, PROP_E_INPUT, "bad-certificate", "'%s' holds no PEM certificate",
+                             path);
+    if (rc == 0)
+        rc = prop_buf_add(blob, text.data, text.len, err);
+    return rc == 0 ? prop_buf_puts(blob, "\n", err) : rc;
+}
+
+/* libcurl's roots are replaced by what is given as a blob, so the system's go in first. */
+static int add_system_roots(struct prop_buf *blob, struct prop_err *err)
+{
+    const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
+    const char *path = getenv("SSL_CERT_FILE");
+
+    if (path == NULL || path[0] == '\0')
+        path = v->cainfo;
+    if (path == NULL || access(path, R_OK) != 0)
+        return 0;
+    return add_roots(blob, path, err);
+}
+
+static int take_client_pair(struct prop_http *h, const char *dir, const char *name,
+                            struct prop_err *err)
+{
+    prop_auto_free char *cert = prop_path_join(dir, name);
+    prop_auto_free char *key = prop_path_join(dir, name);
+
+    if (cert == NULL || key == NULL)
+        return prop_err_nomem(err);
+    memcpy(key + strlen(key) - 5, ".key", 5);
+    if (access(key, R_OK) != 0)
+        return prop_err_set_id(err, PROP_E_INPUT, "bad-certificate",
+                               "'%s' has no key beside it ('%s')", cert, key);
+    /* of several pairs the first by name counts, whatever order the folder has */
+    if (h->client_cert == NULL || strcmp(cert, h->client_cert) < 0) {
+        prop_free(h->client_cert);
+        prop_free(h->client_key);
+        h->client_cert = PROP_TAKE(cert);
+        h->client_key = PROP_TAKE(key);
+    }
+    return 0;
+}
+
+static int check_key_has_cert(const char *dir, const char *name, struct prop_err *err)
+{
+    prop_auto_free char *key = prop_path_join(dir, name);
+    prop_auto_free char *cert = NULL;
+
+    if (key == NULL)
+        return prop_err_nomem(err);
+    cert = prop_asprintf("%.*s.cert", (int)(strlen(key) - 4), key);
+    if (cert == NULL)
+        return prop_err_nomem(err);
+    if (access(cert, R_OK) != 0)
+        return prop_err_set_id(err, PROP_E_INPUT, "bad-certificate",
+                               "'%s' has no certificate beside it ('%s')", key, cert);
+    return 0;
+}
+
+static int load_entry(struct prop_http *h, const char *dir, const char *name, struct prop_err *err)
+{
+    if (prop_ends_with(name, ".crt")) {
+        prop_auto_free char *path = prop_path_join(dir, name);
+
+        return path == NULL ? prop_err_nomem(err) : add_roots(&h->ca_blob, path, err);
+    }
+    if (prop_ends_with(name, ".cert"))
+        return take_client_pair(h, dir, name, err);
+    if (prop_ends_with(name, ".key"))
+        return check_key_has_cert(dir, name, err);
+    return 0;
+}
+
+static int load_dir(struct prop_http *h, const char *dir, struct prop_err *err)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    int rc = 0;
+
+    if (d == NULL)
+        return prop_err_sys(err, errno == ENOENT ? PROP_E_NOTFOUND : PROP_E_IO, "'%s'", dir);
+    while (rc == 0 && (e = readdir(d)) != NULL)
+        rc = load_entry(h, dir, e->d_name, err);
+    (void)closedir(d);
+    return rc;
+}
+
+static int load_extra(struct prop_http *h, const struct prop_http_config *config,
+                      struct prop_err *err)
+{
+    int rc;
+
+    if (config->extra_ca_dir != NULL) {
+        rc = load_dir(h, config->extra_ca_dir, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (config->extra_ca != NULL) {
+        rc = add_roots(&h->ca_blob, config->extra_ca, err);
+        if (rc < 0)
+            return rc;
+    }
+    return h->ca_blob.len > 0 ? add_system_roots(&h->ca_blob, err) : 0;
+}
+
+int prop_tls_load(struct prop_http *h, const struct prop_http_config *config, struct prop_err *err)
+{
+    if (config->client_cert != NULL) {
+        h->client_cert = prop_strdup(config->client_cert);
+        h->client_key = prop_strdup(config->client_key != NULL ? config->client_key
+                                                               : config->client_cert);
+        if (h->client_cert == NULL || h->client_key == NULL)
+            return prop_err_nomem(err);
+    }
+    if (config->ca_cert != NULL) {
+        struct prop_buf seen = PROP_BUF_INIT(CA_MAX);
+        int rc = add_roots(&seen, config->ca_cert, err);
+
+        prop_buf_release(&seen);
+        if (rc < 0)
+            return rc;
+        h->ca_cert = prop_strdup(config->ca_cert);
+        return h->ca_cert == NULL ? prop_err_nomem(err) : 0;
+    }
+    return load_extra(h, config, err);
+}
+
+static void apply_roots(const struct prop_http *h, CURL *easy)
+{
+    const char *file = getenv("SSL_CERT_FILE");
+
+    if (h->ca_cert != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_cert);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    } else if (h->ca_blob.len > 0) {
+        struct curl_blob blob = { h->ca_blob.data, h->ca_blob.len, CURL_BLOB_NOCOPY };
+
+        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+    } else if (file != NULL && file[0] != '\0') {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+    }
+}
+
+void prop_tls_apply(const struct prop_http *h, CURL *easy)
+{
+    apply_roots(h, easy);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (h->client_cert != NULL) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, h->client_cert);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, h->client_key);
+    }
+}
+
+const char *prop_http_version(void)
+{
+    static char text[64];
+    (void)snprintf(text, sizeof text, "libcurl %s", curl_version_info(CURLVERSION_NOW)->version);
+    return text;
+}
