@@ -1,0 +1,180 @@
+/* The client object: which server, over what, and how a request goes out. */
+#include "kbs/internal.h"
+
+#include "util/mem.h"
+#include "util/text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { HOST_MAX = 256, RETRIES = 2, MAX_HEADERS = 5, COOKIE_HEADER_MAX = 1024 };
+
+/* https, or http where nobody can listen, or where the user said so. */
+static int check_url(const char *url, bool insecure_http, struct prop_err *err)
+{
+    char host[HOST_MAX], shown[HOST_MAX];
+    if (strchr(url, '?') || strchr(url, '#')) {
+        prop_err_set_id(err, PROP_E_USAGE, "bad-url",
+                        "the key broker's URL has a query or fragment");
+        return prop_err_hint(err, "write it as https://host[:port]");
+    }
+    int rc = prop_url_host(url, host, sizeof(host), err);
+    if (rc < 0) {
+        if (err)
+            err->code = PROP_E_USAGE;
+        (void)prop_err_hint(err, "write the key broker as https://host[:port]");
+        return PROP_E_USAGE;
+    }
+    if (insecure_http || strncasecmp(url, "http://", 7) != 0 || prop_host_is_loopback(host))
+        return 0;
+    prop_err_set_id(err, PROP_E_USAGE, "plain-http", "plain HTTP to '%s' is refused",
+                    prop_printable(host, strlen(host), shown, sizeof(shown)));
+    return prop_err_hint(err, "use https://, or --insecure-http to send keys in the clear");
+}
+
+bool prop_kbs_same_host(const char *url, const char *host)
+{
+    char name[HOST_MAX];
+    const char *scheme_end = strstr(url, "://");
+    const char *bracket = strrchr(host, ']');
+    bool port = strchr(bracket ? bracket : host, ':') != NULL;
+    if (!scheme_end)
+        return false;
+    prop_auto_free char *theirs =
+        prop_asprintf("%.*s://%s", (int)(scheme_end - url), url, host);
+    if (!theirs)
+        return false;
+    if (port)
+        return prop_url_same_origin(url, theirs);
+    char other[HOST_MAX];
+    return prop_url_host(url, name, sizeof(name), NULL) == 0 &&
+           prop_url_host(theirs, other, sizeof(other), NULL) == 0 && strcmp(name, other) == 0;
+}
+
+int prop_kbs_resource_path(const struct prop_kbs *k, const struct prop_resource_id *id, char **ret,
+                           struct prop_err *err)
+{
+    if (id->host[0] && !prop_kbs_same_host(k->url, id->host)) {
+        prop_err_set_id(err, PROP_E_DENIED, "foreign-kbs",
+                        "the resource names the key broker '%s', configured is '%s'", id->host,
+                        k->url);
+        (void)prop_err_hint(err, "leave the host out (kbs:///repo/type/tag), or name that key "
+                                 "broker with --kbs");
+        return PROP_E_DENIED;
+    }
+    *ret = prop_asprintf("/resource/%s/%s/%s", id->repo, id->type, id->tag);
+    return *ret ? 0 : prop_err_nomem(err);
+}
+
+static int open_http(struct prop_kbs *k, const struct prop_kbs_config *c, struct prop_err *err)
+{
+    struct prop_http_config hc = {
+        .ca_cert = c->ca_cert,
+        .user_agent = "prop/" PROP_VERSION,
+        .allow_http = c->insecure_http,
+        .no_proxy = c->no_proxy,
+        .max_retries = RETRIES,
+    };
+    return prop_http_new(&hc, &k->http, err);
+}
+
+/* One spelling for one server, since the ledger looks things up by it: scheme and host in lower
+ * case, no default port, no "/" at the end. */
+static char *plain_url(const char *url)
+{
+    size_t len = strlen(url);
+    while (len && url[len - 1] == '/')
+        len--;
+    char *out = prop_strndup(url, len);
+    if (!out)
+        return NULL;
+    char *host = strstr(out, "://") + 3;
+    char *end = host + strcspn(host, "/");
+    for (char *p = out; p < end; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+    const char *port = prop_starts_with(out, "https") ? ":443" : ":80";
+    size_t n = strlen(port);
+    if ((size_t)(end - host) > n && memcmp(end - n, port, n) == 0)
+        memmove(end - n, end, strlen(end) + 1);
+    return out;
+}
+
+int prop_kbs_new(const struct prop_kbs_config *config, struct prop_kbs **ret, struct prop_err *err)
+{
+    int rc = check_url(config->url, config->insecure_http, err);
+    if (rc < 0)
+        return rc;
+    prop_auto_kbs struct prop_kbs *k = prop_zalloc(sizeof(*k));
+    if (!k)
+        return prop_err_nomem(err);
+    k->url = plain_url(config->url);
+    if (!k->url)
+        return prop_err_nomem(err);
+    rc = prop_kbs_admin_init(k, config, err);
+    if (rc == 0)
+        rc = open_http(k, config, err);
+    if (rc == 0)
+        *ret = PROP_TAKE(k);
+    return rc;
+}
+
+void prop_kbs_free(struct prop_kbs *k)
+{
+    if (!k)
+        return;
+    prop_kbs_session_release(&k->session);
+    prop_kbs_admin_release(k);
+    prop_http_free(k->http);
+    prop_free(k->url);
+    prop_free(k);
+}
+
+const char *prop_kbs_url(const struct prop_kbs *k)
+{
+    return k->url;
+}
+
+int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
+                  struct prop_http_answer *ret, struct prop_err *err)
+{
+    char type[128], cookie[COOKIE_HEADER_MAX];
+    const char *headers[MAX_HEADERS] = { "Accept: */*" };
+    size_t n = 1;
+    prop_auto_free char *url = prop_asprintf("%s/kbs/v0%s", k->url, rq->path);
+    if (!url)
+        return prop_err_nomem(err);
+    if (rq->content_type) {
+        (void)snprintf(type, sizeof(type), "Content-Type: %s", rq->content_type);
+        headers[n++] = type;
+    }
+    if (rq->cookie) {
+        (void)snprintf(cookie, sizeof(cookie), "Cookie: %.*s", (int)prop_secret_len(rq->cookie),
+                       (const char *)prop_secret_data(rq->cookie));
+        headers[n++] = cookie;
+    }
+    struct prop_http_request hr = {
+        .method = rq->method,
+        .url = url,
+        .headers = headers,
+        .authorization = rq->authorization,
+        .body = rq->body,
+        .body_len = rq->body_len,
+        .body_total = rq->body_len,
+        .max_body = PROP_LIMIT_KBS_ANSWER,
+        .idempotent = strcmp(rq->method, "GET") == 0,
+    };
+    prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
+    int rc = prop_http_do(k->http, &hr, &a, err);
+    prop_wipe(cookie, sizeof(cookie));
+    if (rc == PROP_E_NETWORK)
+        (void)prop_err_hint(err, "is that the key broker, and is it running?");
+    if (rc < 0)
+        return rc;
+    if (a.status < 200 || a.status > 299)
+        return prop_kbs_refusal(rq->call, a.status, prop_buf_str(&a.body), a.body.len, err);
+    *ret = a;
+    a = (struct prop_http_answer)PROP_HTTP_ANSWER_INIT;
+    return 0;
+}

@@ -1,0 +1,92 @@
+/* Client of a key broker service (Trustee's KBS, protocol 0.4.0; kbs.md): the admin API and the
+ * attestation handshake (RCAR). One struct prop_kbs is one connection, reused. */
+#ifndef PROP_KBS_KBS_H
+#define PROP_KBS_KBS_H
+
+#include "crypto/pkey.h"
+#include "keys/resource_id.h"
+#include "tee/evidence.h"
+#include "util/buf.h"
+#include "util/err.h"
+#include "util/json.h"
+#include "util/mem.h"
+#include "util/secret.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct prop_kbs_config {
+    const char *url;          /* "https://kbs.example.com[:port]"; a trailing "/" is cut */
+    const char *ca_cert;      /* PEM; NULL = system roots */
+    bool insecure_http;       /* plain HTTP beyond loopback */
+    bool no_proxy;            /* the guest */
+    const char *admin_key;    /* file: Ed25519 PEM to sign with; NULL = none */
+    const char *admin_token;  /* file: ready token; NULL = none. Both: PROP_E_USAGE */
+    const char *issuer;       /* for signed tokens; NULL = "propkey" */
+    const char *audience;     /* NULL = no aud claim */
+    const char *role;         /* NULL = "admin" */
+    uint64_t lifetime_s;      /* 0 = 7200 */
+};
+
+struct prop_kbs;
+/* Checks the URL and reads the admin key or token; no connection is made yet. */
+int prop_kbs_new(const struct prop_kbs_config *config, struct prop_kbs **ret,
+                 struct prop_err *err);
+void prop_kbs_free(struct prop_kbs *k);
+PROP_DEFINE_AUTO(struct prop_kbs *, prop_kbs_free)
+#define prop_auto_kbs __attribute__((cleanup(prop_kbs_free_p)))
+
+/* The URL as configured, in one spelling per server (lower case, no default port, no last "/"), for
+ * messages and the ledger; borrowed. */
+const char *prop_kbs_url(const struct prop_kbs *k);
+
+/* Errors of all calls: the answer's error type becomes `id` ("token-not-found", "policy-deny",
+ * "plugin-internal-error", "admin-auth-access", ...), 401 types map to PROP_E_DENIED (PolicyDeny),
+ * PROP_E_AUTH (token and admin types, and AttestationError of POST /attest: the evidence was not
+ * taken), PROP_E_NOTFOUND (PluginInternalError on a resource GET or DELETE: the server does not
+ * tell bad path and missing apart; a reference value nobody set), PROP_E_INPUT (a policy the
+ * server cannot parse), PROP_E_UNSUPPORTED (id "kbs-version": another protocol version; or
+ * "plugin-not-found": the server does not have this call), PROP_E_LIMIT (id "resource-too-big"),
+ * PROP_E_REMOTE otherwise. kbs/refusal.h has the table. */
+
+/* Admin token: sign one as kbs.md 1.2 wants (iss, sub, role, iat, exp, aud?) into `out`. */
+int prop_kbs_admin_token(const struct prop_pkey *ed25519, const struct prop_kbs_config *config,
+                         struct prop_buf *out, struct prop_err *err);
+
+/* Admin API. Bodies are sent as they are. */
+int prop_kbs_set_resource(struct prop_kbs *k, const struct prop_resource_id *id,
+                          const struct prop_secret *value, struct prop_err *err);
+int prop_kbs_delete_resource(struct prop_kbs *k, const struct prop_resource_id *id,
+                             struct prop_err *err);
+int prop_kbs_set_policy(struct prop_kbs *k, const char *rego, size_t len, struct prop_err *err);
+/* GET /resource-policy: since v0.19 a JSON list of ids, before the text. Owned. */
+int prop_kbs_get_policy(struct prop_kbs *k, struct prop_buf *out, struct prop_err *err);
+int prop_kbs_set_attestation_policy(struct prop_kbs *k, const char *id, const char *rego,
+                                    size_t len, struct prop_err *err);
+int prop_kbs_set_reference_values(struct prop_kbs *k, const json_t *values, struct prop_err *err);
+int prop_kbs_get_reference_value(struct prop_kbs *k, const char *name, json_t **ret,
+                                 struct prop_err *err);
+/* GET /healthz; 0 when the server answers at all as a KBS does. */
+int prop_kbs_health(struct prop_kbs *k, struct prop_err *err);
+
+struct prop_kbs_attest {
+    enum prop_tee tee;
+    const struct prop_pkey *tee_key;  /* NULL = a fresh P-256 key for this session */
+    const char *init_data;            /* TOML text to send as init-data, or NULL */
+};
+/* Attest (POST /auth, POST /attest) and return the EAR token text. */
+int prop_kbs_attest(struct prop_kbs *k, const struct prop_kbs_attest *how, struct prop_buf *token,
+                    struct prop_err *err);
+/* Fetch a resource: attest when this session has not yet, GET, open the JWE with the session's TEE
+ * key. One retry on a lost session (TokenNotFound, TokenVerifierError), none on a denial.
+ * A resource id with a host that is not this KBS's is refused: PROP_E_DENIED (id "foreign-kbs"). */
+int prop_kbs_get_resource(struct prop_kbs *k, const struct prop_kbs_attest *how,
+                          const struct prop_resource_id *id, struct prop_secret **ret,
+                          struct prop_err *err);
+/* Passport: GET with a Bearer EAR, opened with the TEE key the token names. */
+int prop_kbs_get_resource_with_token(struct prop_kbs *k, const char *token,
+                                     const struct prop_pkey *tee_key,
+                                     const struct prop_resource_id *id, struct prop_secret **ret,
+                                     struct prop_err *err);
+
+#endif
