@@ -1,0 +1,70 @@
+/* The shared key broker options, turned into a client. */
+#include "cmd/cli/kbs_opts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Did this value come from the environment variable rather than from a flag? A flag that repeats
+ * the variable's text names the same file, so nothing is lost by taking it for the variable. */
+static bool from_env(const char *value, const char *variable)
+{
+    const char *env = getenv(variable);
+    return env && strcmp(env, value) == 0;
+}
+
+static int choose_admin(const struct prop_kbs_opts *o, struct prop_kbs_config *c,
+                        struct prop_err *err)
+{
+    c->admin_key = o->admin_key;
+    c->admin_token = o->admin_token;
+    if (!o->admin_key || !o->admin_token)
+        return 0;
+    bool key_env = from_env(o->admin_key, "PROP_ADMIN_KEY");
+    bool token_env = from_env(o->admin_token, "PROP_ADMIN_TOKEN");
+    if (key_env == token_env) {
+        prop_err_set_id(err, PROP_E_USAGE, "two-admins",
+                        "an admin key and an admin token are both named");
+        return prop_err_hint(err, "give one of --admin-key and --admin-token (or one of "
+                                  "PROP_ADMIN_KEY and PROP_ADMIN_TOKEN)");
+    }
+    if (key_env)
+        c->admin_key = NULL;
+    else
+        c->admin_token = NULL;
+    return 0;
+}
+
+int prop_kbs_opts_config(const struct prop_kbs_opts *o, struct prop_kbs_config *ret,
+                         struct prop_err *err)
+{
+    if (!o->kbs || !*o->kbs) {
+        prop_err_set_id(err, PROP_E_USAGE, "no-kbs", "no key broker is named");
+        return prop_err_hint(err, "give --kbs URL or set PROP_KBS_URL");
+    }
+    struct prop_kbs_config c = {
+        .url = o->kbs,
+        .ca_cert = o->ca_cert,
+        .insecure_http = o->insecure_http,
+        .issuer = o->issuer,
+        .audience = o->audience,
+        .role = o->role,
+        .lifetime_s = o->lifetime_ms / 1000 + (o->lifetime_ms % 1000 != 0),
+    };
+    int rc = choose_admin(o, &c, err);
+    if (rc < 0)
+        return rc;
+    *ret = c;
+    return 0;
+}
+
+int prop_kbs_opts_open(const struct prop_kbs_opts *o, struct prop_kbs **ret, struct prop_err *err)
+{
+    struct prop_kbs_config c;
+    int rc = prop_kbs_opts_config(o, &c, err);
+    return rc < 0 ? rc : prop_kbs_new(&c, ret, err);
+}
+
+int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err)
+{
+    return prop_tee_choose(o->tee ? o->tee : "auto", ret, err);
+}

@@ -1,0 +1,81 @@
+/* The options every tool uses to say which key broker, and as whom: one spelling, one meaning.
+ *
+ *     struct set_opts { struct prop_kbs_opts kbs; bool force; };
+ *     static const struct prop_opt set_options[] = {
+ *         PROP_KBS_OPTIONS(struct set_opts, kbs),
+ *         PROP_KBS_ADMIN_OPTIONS(struct set_opts, kbs),
+ *         PROP_OPT_END
+ *     };
+ *     prop_auto_kbs struct prop_kbs *k = NULL;
+ *     rc = prop_kbs_opts_open(&o->kbs, &k, err);
+ *
+ * --help shows the environment variables; a flag given on the command line wins over the
+ * environment variable of its rival (--admin-token over PROP_ADMIN_KEY and the other way round).
+ */
+#ifndef PROP_CMD_CLI_KBS_OPTS_H
+#define PROP_CMD_CLI_KBS_OPTS_H
+
+#include "cmd/cli/cli.h"
+#include "kbs/kbs.h"
+#include "tee/evidence.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct prop_kbs_opts {
+    const char *kbs;          /* URL */
+    const char *ca_cert;      /* PEM file */
+    bool insecure_http;
+    const char *admin_key;    /* file */
+    const char *admin_token;  /* file */
+    const char *issuer, *audience, *role;
+    uint64_t lifetime_ms;     /* of tokens signed here; 0 = two hours */
+    const char *tee;          /* "auto", "sample", "snp", "tdx" */
+};
+
+/* Where the key broker is and how far its connection is trusted. */
+#define PROP_KBS_OPTIONS(type, member)                                                             \
+    { "kbs", 0, PROP_OPT_STRING, "URL", "the key broker service",                                  \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, kbs), "PROP_KBS_URL", NULL, false }, \
+    { "ca-cert", 0, PROP_OPT_STRING, "FILE", "trust only these PEM roots for the key broker",      \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, ca_cert), NULL, NULL, false },       \
+    { "insecure-http", 0, PROP_OPT_FLAG, NULL, "plain HTTP beyond loopback, unencrypted",          \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, insecure_http), NULL, NULL, false }
+
+/* What the admin token of a key that signs here says. */
+#define PROP_KBS_CLAIM_OPTIONS(type, member)                                                       \
+    { "issuer", 0, PROP_OPT_STRING, "NAME", "issuer of the signed admin token",                    \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, issuer), NULL, "propkey", false },   \
+    { "audience", 0, PROP_OPT_STRING, "NAME", "audience of the signed token; without it, none",    \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, audience), NULL, NULL, false },      \
+    { "role", 0, PROP_OPT_STRING, "NAME", "role the signed admin token claims",                    \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, role), NULL, "admin", false },       \
+    { "lifetime", 0, PROP_OPT_DURATION, "TIME", "how long the signed admin token is good for",     \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, lifetime_ms), NULL, "2h", false }
+
+/* Who asks: for calls of the admin API. */
+#define PROP_KBS_ADMIN_OPTIONS(type, member)                                                       \
+    { "admin-key", 0, PROP_OPT_STRING, "FILE", "Ed25519 private key (PEM) to sign admin tokens",   \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, admin_key), "PROP_ADMIN_KEY", NULL,  \
+      false },                                                                                     \
+    { "admin-token", 0, PROP_OPT_STRING, "FILE", "a ready admin token instead of a key",           \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, admin_token), "PROP_ADMIN_TOKEN",    \
+      NULL, false },                                                                               \
+    PROP_KBS_CLAIM_OPTIONS(type, member)
+
+/* Which evidence this machine attests with. */
+#define PROP_KBS_TEE_OPTION(type, member)                                                          \
+    { "tee", 0, PROP_OPT_STRING, "auto|sample|snp|tdx", "evidence to attest with",                 \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, tee), "PROP_TEE", "auto", false }
+
+/* The options as the client takes them (strings borrowed). Resolves --admin-key against
+ * --admin-token. Fails: PROP_E_USAGE (id "no-kbs") no URL, (id "two-admins") both named alike. */
+int prop_kbs_opts_config(const struct prop_kbs_opts *o, struct prop_kbs_config *ret,
+                         struct prop_err *err);
+/* prop_kbs_opts_config and prop_kbs_new; no connection is made yet. */
+int prop_kbs_opts_open(const struct prop_kbs_opts *o, struct prop_kbs **ret, struct prop_err *err);
+/* prop_tee_choose of --tee; a NULL wish is "auto". */
+int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err);
+
+#endif

@@ -1,0 +1,19 @@
+/* Registry options of the command line, handed to the image rooms. */
+#include "cmd/cli/oci_opts.h"
+
+#include <string.h>
+
+void prop_oci_opts_fill(struct prop_cli *cli, struct prop_oci_opts *o,
+                        struct prop_oci_options *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    o->progress.report = prop_cli_progress;
+    o->progress.ctx = cli;
+    ret->insecure_registries = o->insecure_registry.items;
+    ret->n_insecure = o->insecure_registry.n;
+    ret->authfile = o->authfile;
+    ret->ca_cert = o->registry_ca;
+    ret->cert_dir = o->cert_dir;
+    ret->stall_timeout_ms = o->registry_timeout_ms;
+    ret->progress = &o->progress;
+}
