@@ -1,0 +1,361 @@
+/* The ledger of this machine: one SQLite file, every write its own transaction, so that what was
+ * done on a server is remembered also when the next step is killed. The lock that makes publishers
+ * wait for each other is a file beside it: a transaction held open over network steps would forget
+ * everything on a crash.
+ *
+ * Refuses: a ledger written by a newer version of the tools, a file others can write.
+ */
+#include "store/ledger.h"
+
+#include "util/file.h"
+#include "util/stop.h"
+#include "util/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ledger_schema = 1, busy_timeout_ms = 10000, lock_poll_ms = 20 };
+static const uint64_t lock_wait_ms = 15 * 60 * 1000;
+
+struct prop_ledger {
+    sqlite3 *db;
+    char *path;
+    char *lock_path;
+    int lock_fd; /* -1 = not held */
+};
+
+static const char schema_text[] =
+    "CREATE TABLE IF NOT EXISTS policy ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, kbs TEXT NOT NULL, time INTEGER NOT NULL,"
+    " rego TEXT NOT NULL, document TEXT);"
+    "CREATE INDEX IF NOT EXISTS policy_kbs ON policy (kbs, id);"
+    "CREATE TABLE IF NOT EXISTS key ("
+    " kbs TEXT NOT NULL, path TEXT NOT NULL, fingerprint TEXT NOT NULL, image TEXT,"
+    " time INTEGER NOT NULL, PRIMARY KEY (kbs, path));"
+    "PRAGMA user_version = 1;";
+
+static int fail(const struct prop_ledger *l, int rc, const char *what, struct prop_err *err)
+{
+    if (rc == SQLITE_NOMEM)
+        return prop_err_nomem(err);
+    if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+        return prop_err_set_id(err, PROP_E_IO, "ledger-busy",
+                               "%s ledger '%s': another process holds it", what, l->path);
+    if (rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT) {
+        (void)prop_err_set_id(err, PROP_E_INPUT, "ledger-damaged", "%s ledger '%s': %s", what,
+                              l->path, sqlite3_errmsg(l->db));
+        return prop_err_hint(err, "move the file away; --policy-doc then tells what is on the KBS");
+    }
+    return prop_err_set_id(err, PROP_E_IO, "ledger", "%s ledger '%s': %s", what, l->path,
+                           sqlite3_errmsg(l->db));
+}
+
+/* The file is made by us, so that its mode does not depend on the umask. */
+static int make_file(const char *path, struct prop_err *err)
+{
+    prop_auto_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return prop_err_sys(err, PROP_E_IO, "open ledger '%s'", path);
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return prop_err_sys(err, PROP_E_IO, "look at ledger '%s'", path);
+    if (!S_ISREG(st.st_mode))
+        return prop_err_set_id(err, PROP_E_INPUT, "ledger-damaged", "ledger '%s' is not a file",
+                               path);
+    if ((st.st_mode & 022) != 0) {
+        (void)prop_err_set_id(err, PROP_E_DENIED, "ledger-mode",
+                              "ledger '%s' can be written by others (mode %03o)", path,
+                              (unsigned)(st.st_mode & 0777));
+        return prop_err_hint(err, "chmod 600 '%s', after a look at who changed it", path);
+    }
+    return 0;
+}
+
+static int read_version(struct prop_ledger *l, int *ret, struct prop_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(l->db, "PRAGMA user_version", -1, &st, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *ret = sqlite3_column_int(st, 0);
+    (void)sqlite3_finalize(st);
+    return rc == SQLITE_ROW ? 0 : fail(l, rc, "read", err);
+}
+
+static int exec(struct prop_ledger *l, const char *sql, const char *what, struct prop_err *err)
+{
+    int rc = sqlite3_exec(l->db, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? 0 : fail(l, rc, what, err);
+}
+
+static int set_up(struct prop_ledger *l, struct prop_err *err)
+{
+    (void)sqlite3_busy_timeout(l->db, busy_timeout_ms);
+    int version = 0;
+    int rc = read_version(l, &version, err);
+    if (rc != 0)
+        return rc;
+    if (version > ledger_schema)
+        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "ledger-version",
+                               "ledger '%s' has schema %d, this tool knows %d", l->path, version,
+                               (int)ledger_schema);
+    if (version == ledger_schema)
+        return 0;
+    /* Two first runs at once: the second waits here and finds the tables made. */
+    rc = exec(l, "BEGIN IMMEDIATE", "make", err);
+    if (rc == 0)
+        rc = exec(l, schema_text, "make", err);
+    if (rc == 0)
+        rc = exec(l, "COMMIT", "make", err);
+    return rc;
+}
+
+static int default_path(char **ret, struct prop_err *err)
+{
+    prop_auto_free char *dir = NULL;
+    int rc = prop_xdg_dir(PROP_XDG_STATE, &dir, err);
+    if (rc != 0)
+        return rc;
+    char *path = prop_path_join(dir, "ledger.db");
+    if (path == NULL)
+        return prop_err_nomem(err);
+    *ret = path;
+    return 0;
+}
+
+int prop_ledger_open(const char *path, struct prop_ledger **ret, struct prop_err *err)
+{
+    struct prop_ledger *l = prop_zalloc(sizeof *l);
+    if (l == NULL)
+        return prop_err_nomem(err);
+    l->lock_fd = -1;
+    int rc = 0;
+    if (path == NULL) {
+        rc = default_path(&l->path, err);
+    } else {
+        l->path = prop_strdup(path);
+        rc = l->path == NULL ? prop_err_nomem(err) : 0;
+    }
+    if (rc == 0) {
+        l->lock_path = prop_asprintf("%s.lock", l->path);
+        rc = l->lock_path == NULL ? prop_err_nomem(err) : make_file(l->path, err);
+    }
+    if (rc == 0) {
+        int sql = sqlite3_open_v2(l->path, &l->db, SQLITE_OPEN_READWRITE, NULL);
+        rc = sql == SQLITE_OK ? set_up(l, err) : fail(l, sql, "open", err);
+    }
+    if (rc != 0) {
+        prop_ledger_close(l);
+        return rc;
+    }
+    *ret = l;
+    return 0;
+}
+
+void prop_ledger_close(struct prop_ledger *l)
+{
+    if (l == NULL)
+        return;
+    prop_ledger_unlock(l);
+    (void)sqlite3_close(l->db);
+    prop_free(l->path);
+    prop_free(l->lock_path);
+    prop_free(l);
+}
+
+/* Where prop_ledger_open would look, without the folders being made; NULL when memory is out or
+ * there is no such place. */
+static char *usual_path(void)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    if (state != NULL && state[0] == '/')
+        return prop_asprintf("%s/prop/ledger.db", state);
+    return home != NULL ? prop_asprintf("%s/.local/state/prop/ledger.db", home) : NULL;
+}
+
+int prop_ledger_open_existing(const char *path, struct prop_ledger **ret, struct prop_err *err)
+{
+    prop_auto_free char *place = path != NULL ? prop_strdup(path) : usual_path();
+    if (place == NULL || access(place, F_OK) != 0) {
+        *ret = NULL;
+        return 0;
+    }
+    return prop_ledger_open(place, ret, err);
+}
+
+int prop_ledger_lock(struct prop_ledger *l, struct prop_err *err)
+{
+    if (l->lock_fd >= 0)
+        return prop_err_set(err, PROP_E_BUG, "ledger '%s' is locked already", l->path);
+    int fd = open(l->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return prop_err_sys(err, PROP_E_IO, "open lock '%s'", l->lock_path);
+    uint64_t end = prop_now_ms() + lock_wait_ms;
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int rc = prop_stop_check(err);
+        if (rc == 0 && errno != EWOULDBLOCK && errno != EINTR)
+            rc = prop_err_sys(err, PROP_E_IO, "lock '%s'", l->lock_path);
+        if (rc == 0 && prop_now_ms() > end)
+            rc = prop_err_set_id(err, PROP_E_IO, "ledger-busy",
+                                 "another publisher holds '%s' for too long", l->lock_path);
+        if (rc != 0) {
+            (void)close(fd);
+            return rc;
+        }
+        const struct timespec nap = { 0, lock_poll_ms * 1000000L };
+        (void)nanosleep(&nap, NULL);
+    }
+    l->lock_fd = fd;
+    return 0;
+}
+
+void prop_ledger_unlock(struct prop_ledger *l)
+{
+    if (l == NULL || l->lock_fd < 0)
+        return;
+    (void)close(l->lock_fd); /* the lock goes with the descriptor; the file stays for the next */
+    l->lock_fd = -1;
+}
+
+/* Prepare `sql` and bind up to four texts (NULL binds SQL's NULL); ends at the first `n`. */
+static int prepare(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
+                   sqlite3_stmt **ret, struct prop_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(l->db, sql, -1, &st, NULL);
+    for (int i = 0; rc == SQLITE_OK && i < n; i++)
+        rc = sqlite3_bind_text(st, i + 1, texts[i], -1, SQLITE_STATIC);
+    if (rc != SQLITE_OK) {
+        (void)sqlite3_finalize(st);
+        return fail(l, rc, "use", err);
+    }
+    *ret = st;
+    return 0;
+}
+
+/* A statement that gives no rows; `time` is bound behind the texts when `with_time`. */
+static int change(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
+                  bool with_time, struct prop_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = prepare(l, sql, texts, n, &st, err);
+    if (rc != 0)
+        return rc;
+    int sql_rc = SQLITE_OK;
+    if (with_time)
+        sql_rc = sqlite3_bind_int64(st, n + 1, (sqlite3_int64)prop_wall_time());
+    if (sql_rc == SQLITE_OK)
+        sql_rc = sqlite3_step(st);
+    (void)sqlite3_finalize(st);
+    return sql_rc == SQLITE_DONE ? 0 : fail(l, sql_rc, "write", err);
+}
+
+/* Text of a column into fresh memory; NULL for SQL's NULL. */
+static int column(struct prop_ledger *l, sqlite3_stmt *st, int i, char **ret, struct prop_err *err)
+{
+    if (sqlite3_column_type(st, i) == SQLITE_NULL) {
+        *ret = NULL;
+        return 0;
+    }
+    const unsigned char *text = sqlite3_column_text(st, i);
+    if (text == NULL)
+        return fail(l, SQLITE_NOMEM, "read", err);
+    char *copy = prop_strndup((const char *)text, (size_t)sqlite3_column_bytes(st, i));
+    if (copy == NULL)
+        return prop_err_nomem(err);
+    *ret = copy;
+    return 0;
+}
+
+int prop_ledger_add_policy(struct prop_ledger *l, const char *kbs_url, const char *rego,
+                           const char *document, struct prop_err *err)
+{
+    const char *const texts[] = { kbs_url, rego, document };
+    return change(l, "INSERT INTO policy (kbs, rego, document, time) VALUES (?, ?, ?, ?)", texts, 3,
+                  true, err);
+}
+
+int prop_ledger_last_policy(struct prop_ledger *l, const char *kbs_url, char **ret_rego,
+                            char **ret_document, struct prop_err *err)
+{
+    const char *const texts[] = { kbs_url };
+    sqlite3_stmt *st = NULL;
+    int rc = prepare(l, "SELECT rego, document FROM policy WHERE kbs = ? ORDER BY id DESC LIMIT 1",
+                     texts, 1, &st, err);
+    if (rc != 0)
+        return rc;
+    prop_auto_free char *rego = NULL;
+    prop_auto_free char *document = NULL;
+    int sql = sqlite3_step(st);
+    if (sql == SQLITE_ROW) {
+        rc = column(l, st, 0, &rego, err);
+        if (rc == 0)
+            rc = column(l, st, 1, &document, err);
+    } else if (sql == SQLITE_DONE) {
+        rc = prop_err_set_id(err, PROP_E_NOTFOUND, "policy-unknown",
+                             "no policy for '%s' is in the ledger", kbs_url);
+    } else {
+        rc = fail(l, sql, "read", err);
+    }
+    (void)sqlite3_finalize(st);
+    if (rc != 0)
+        return rc;
+    *ret_rego = PROP_TAKE(rego);
+    *ret_document = PROP_TAKE(document);
+    return 0;
+}
+
+int prop_ledger_add_key(struct prop_ledger *l, const char *kbs_url, const char *path,
+                        const char *kek_fingerprint, const char *image_ref, struct prop_err *err)
+{
+    const char *const texts[] = { kbs_url, path, kek_fingerprint, image_ref };
+    return change(l,
+                  "INSERT OR REPLACE INTO key (kbs, path, fingerprint, image, time)"
+                  " VALUES (?, ?, ?, ?, ?)",
+                  texts, 4, true, err);
+}
+
+int prop_ledger_forget_key(struct prop_ledger *l, const char *kbs_url, const char *path,
+                           struct prop_err *err)
+{
+    const char *const texts[] = { kbs_url, path };
+    return change(l, "DELETE FROM key WHERE kbs = ? AND path = ?", texts, 2, false, err);
+}
+
+int prop_ledger_find_key(struct prop_ledger *l, const char *kbs_url, const char *path,
+                         char ret_fingerprint[17], struct prop_err *err)
+{
+    const char *const texts[] = { kbs_url, path };
+    sqlite3_stmt *st = NULL;
+    int rc = prepare(l, "SELECT fingerprint FROM key WHERE kbs = ? AND path = ?", texts, 2, &st,
+                     err);
+    if (rc != 0)
+        return rc;
+    prop_auto_free char *found = NULL;
+    int sql = sqlite3_step(st);
+    if (sql == SQLITE_ROW)
+        rc = column(l, st, 0, &found, err);
+    else if (sql == SQLITE_DONE)
+        rc = prop_err_set_id(err, PROP_E_NOTFOUND, "key-unknown", "key '%s' is not in the ledger",
+                             path);
+    else
+        rc = fail(l, sql, "read", err);
+    (void)sqlite3_finalize(st);
+    if (rc != 0)
+        return rc;
+    if (found == NULL || strlen(found) != 16)
+        return prop_err_set_id(err, PROP_E_INPUT, "ledger-damaged",
+                               "ledger '%s': the fingerprint of key '%s' is malformed", l->path,
+                               path);
+    memcpy(ret_fingerprint, found, 17);
+    return 0;
+}
