@@ -1,0 +1,97 @@
+/* propkey set: upload a resource. */
+#include "cmd/cli/kbs_opts.h"
+#include "cmd/propkey/ledger.h"
+#include "cmd/propkey/verbs.h"
+
+#include "util/file.h"
+#include "util/limits.h"
+#include "util/mem.h"
+
+struct set_opts {
+    struct prop_kbs_opts kbs;
+    bool replace, allow_empty, dry_run;
+};
+
+static const struct prop_opt options[] = {
+    PROP_KBS_OPTIONS(struct set_opts, kbs),
+    PROP_KBS_ADMIN_OPTIONS(struct set_opts, kbs),
+    { "replace-key", 0, PROP_OPT_FLAG, NULL, "put it there even if this name holds another key",
+      offsetof(struct set_opts, replace), NULL, NULL, false },
+    { "allow-empty", 0, PROP_OPT_FLAG, NULL, "upload an empty resource",
+      offsetof(struct set_opts, allow_empty), NULL, NULL, false },
+    { "dry-run", 0, PROP_OPT_FLAG, NULL, "check everything here, upload nothing",
+      offsetof(struct set_opts, dry_run), NULL, NULL, false },
+    PROP_OPT_END
+};
+
+static int read_value(const char *file, bool allow_empty, struct prop_secret **ret,
+                      struct prop_err *err)
+{
+    prop_auto_secret struct prop_secret *value = NULL;
+    int rc = prop_file_read_secret(file, PROP_LIMIT_KBS_BODY, PROP_SECRET_FILE_ANY_MODE, &value,
+                                   err);
+    if (rc == PROP_E_LIMIT) {
+        prop_err_set_id(err, PROP_E_LIMIT, "resource-too-big",
+                        "'%s' has more than %u bytes, a key broker takes no more", file,
+                        PROP_LIMIT_KBS_BODY);
+        return prop_err_hint(err, "encrypt large data with a key, and upload the key");
+    }
+    if (rc < 0)
+        return rc;
+    if (prop_secret_len(value) == 0 && !allow_empty) {
+        prop_err_set_id(err, PROP_E_INPUT, "empty-resource", "'%s' is empty", file);
+        return prop_err_hint(err, "--allow-empty uploads it all the same");
+    }
+    *ret = PROP_TAKE(value);
+    return 0;
+}
+
+static int upload(struct prop_cli *cli, const struct set_opts *o, struct prop_kbs *k,
+                  const struct prop_resource_id *id, const struct prop_secret *value,
+                  struct prop_err *err)
+{
+    char fingerprint[17];
+    prop_auto_ledger struct prop_ledger *l = propkey_ledger_open(cli);
+    prop_auto_free char *path = prop_resource_id_path(id);
+    if (!path)
+        return prop_err_nomem(err);
+    propkey_fingerprint(value, fingerprint);
+    int rc = o->replace ? 0 : propkey_ledger_check(l, prop_kbs_url(k), path, fingerprint, err);
+    if (rc == 0 && !o->dry_run)
+        rc = prop_kbs_set_resource(k, id, value, err);
+    if (rc < 0)
+        return rc;
+    struct prop_err noted = PROP_ERR_INIT;
+    if (l && !o->dry_run && fingerprint[0] &&
+        prop_ledger_add_key(l, prop_kbs_url(k), path, fingerprint, NULL, &noted) < 0)
+        prop_cli_warn(cli, "the upload is not in this machine's ledger: %s", noted.message);
+    prop_auto_json json_t *doc =
+        json_pack("{s:s,s:s,s:I,s:s*,s:b}", "path", path, "kbs", prop_kbs_url(k), "bytes",
+                  (json_int_t)prop_secret_len(value), "fingerprint",
+                  fingerprint[0] ? fingerprint : NULL, "uploaded", !o->dry_run);
+    return doc ? prop_cli_result(cli, doc, NULL, err) : prop_err_nomem(err);
+}
+
+static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
+{
+    const struct set_opts *o = opts;
+    struct prop_resource_id id;
+    prop_auto_secret struct prop_secret *value = NULL;
+    prop_auto_kbs struct prop_kbs *k = NULL;
+    int rc = prop_resource_id_parse(prop_cli_arg(cli, 0), false, &id, err);
+    if (rc == 0)
+        rc = prop_kbs_opts_open(&o->kbs, &k, err);
+    if (rc == 0)
+        rc = read_value(prop_cli_arg(cli, 1), o->allow_empty, &value, err);
+    return rc < 0 ? rc : upload(cli, o, k, &id, value, err);
+}
+
+const struct prop_verb propkey_verb_set = {
+    "set", "PATH FILE", "upload FILE to the key broker as resource PATH",
+    "PATH is repo/type/tag or kbs:///repo/type/tag; FILE may be - for standard input. Uploading\n"
+    "the same value again changes nothing. A name that this machine's ledger knows with another\n"
+    "key is not overwritten without --replace-key.\n"
+    "\n"
+    "  propkey set default/key/app app.kek --kbs https://kbs.example.com --admin-key admin.key",
+    options, sizeof(struct set_opts), 2, 2, run
+};
