@@ -1,0 +1,28 @@
+/* The KEK and its name: chosen, kept on disk, given to the KBS, taken back. */
+#ifndef PROP_PUBLISH_KEY_H
+#define PROP_PUBLISH_KEY_H
+
+#include "publish/state.h"
+
+/* Read or generate the KEK (in memory), settle its name. A KEK and name that were adopted from the
+ * present image stay. */
+int prop_publish_key_choose(struct prop_publish_state *s, struct prop_err *err);
+/* Is the name free, as far as this machine and the destination can tell? PROP_E_EXISTS (id
+ * "kid-in-use"). With the tee option it also looks whether the KBS holds the key already. */
+int prop_publish_key_check(struct prop_publish_state *s, struct prop_err *err);
+/* Keep a generated KEK on disk, synced. */
+int prop_publish_key_keep(struct prop_publish_state *s, struct prop_err *err);
+/* Give it to the KBS and remember that; under the ledger's lock. */
+int prop_publish_key_send(struct prop_publish_state *s, struct prop_err *err);
+/* After a failure: take the key out of the KBS again if this run put it there first. Returns 0
+ * when nothing of this run is left in the KBS, -1 when that is not sure. */
+int prop_publish_key_take_back(struct prop_publish_state *s);
+
+/* The kids that name a KEK in a layer: new array of strings, owned; none when its annotations
+ * cannot be read. */
+int prop_publish_layer_kids(const struct prop_descriptor *layer, json_t **ret,
+                            struct prop_err *err);
+/* Settle `text` ("r/t/n" or a kbs:// address) as the name. */
+int prop_publish_key_name(struct prop_publish_state *s, const char *text, struct prop_err *err);
+
+#endif

@@ -1,0 +1,190 @@
+/* The order is from cheap to dear: options, files of this machine, the KBS, the destination. */
+#include "publish/plan.h"
+
+#include "publish/key.h"
+#include "publish/policy.h"
+#include "publish/present.h"
+#include "util/encode.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/stop.h"
+#include "util/text.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static int refuse(struct prop_err *err, const char *id, const char *text, const char *hint)
+{
+    (void)prop_err_set_id(err, PROP_E_USAGE, id, "%s", text);
+    return prop_err_hint(err, "%s", hint);
+}
+
+static int check_options(const struct prop_publish *p, struct prop_err *err)
+{
+    if (p->dst->transport == PROP_T_SINK || p->dst->transport == PROP_T_FILE)
+        return refuse(err, "bad-location", "an image cannot be published there",
+                      "name the destination docker://HOST/NAME:TAG, oci:FOLDER:TAG or dir:FOLDER");
+    if (p->dst->transport == PROP_T_DOCKER && p->dst->ref.digest.len > 0)
+        return refuse(err, "bad-location", "the destination names a digest, which is not known yet",
+                      "name a tag");
+    if (p->n_allow == 0 && (p->policy_doc != NULL || p->replace_policy))
+        return refuse(err, "no-allow", "--policy-doc and --replace-policy go with --allow",
+                      "without --allow the policy of the KBS is left alone");
+    if (p->replace_key && p->kid == NULL)
+        return refuse(err, "no-kid", "--replace-key goes with --kid",
+                      "without --kid the key gets a name of its own");
+    return 0;
+}
+
+/* A name that says which KBS must say ours: guests refuse the image otherwise. */
+static int check_kid_host(const struct prop_publish *p, struct prop_err *err)
+{
+    struct prop_resource_id id;
+    if (p->kid == NULL)
+        return 0;
+    int rc = prop_resource_id_parse(p->kid, false, &id, err);
+    if (rc != 0 || id.host[0] == 0)
+        return rc;
+    const char *url = prop_kbs_url(p->kbs);
+    const char *authority = strstr(url, "://");
+    authority = authority != NULL ? authority + 3 : url;
+    size_t len = strcspn(authority, "/");
+    size_t host_len = strlen(id.host);
+    bool same = strncmp(authority, id.host, host_len) == 0 &&
+                (host_len == len || (host_len < len && authority[host_len] == ':'));
+    if (same)
+        return 0;
+    (void)prop_err_set_id(err, PROP_E_USAGE, "foreign-kbs",
+                          "--kid names the key broker '%s', --kbs is '%s'", id.host, url);
+    return prop_err_hint(err, "leave the host out: kbs:///%s/%s/%s", id.repo, id.type, id.tag);
+}
+
+/* Before v0.19 the answer is the policy, base64url; later a list of ids (kbs.md 8). */
+static int take_server_policy(struct prop_publish_state *s, const struct prop_buf *answer,
+                              struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
+    if (answer->len == 0 || prop_buf_str(answer)[0] == '[' ||
+        prop_b64_decode(PROP_B64_URL, prop_buf_str(answer), answer->len, "policy", &text, NULL) != 0)
+        return 0;
+    s->server_policy = prop_strdup(prop_buf_str(&text));
+    return s->server_policy != NULL ? 0 : prop_err_nomem(err);
+}
+
+static int check_kbs(struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf answer = PROP_BUF_INIT(PROP_LIMIT_KBS_ANSWER);
+    struct prop_err inner = PROP_ERR_INIT;
+    int rc = prop_kbs_health(s->p->kbs, err);
+    if (rc != 0)
+        return rc;
+    rc = prop_kbs_get_policy(s->p->kbs, &answer, &inner);
+    if (rc == PROP_E_UNSUPPORTED)
+        return 0; /* an older server that cannot be asked */
+    /* A role that may upload keys but not touch the policy: the token itself was accepted. */
+    if (rc == PROP_E_AUTH && s->p->n_allow == 0 &&
+        strstr(inner.message, "not allowed for path") != NULL)
+        return 0;
+    if (rc != 0) {
+        if (err != NULL)
+            *err = inner;
+        return rc;
+    }
+    return take_server_policy(s, &answer, err);
+}
+
+/* A dry run makes no ledger, it only reads the one there is. */
+static int open_ledger(struct prop_publish_state *s, struct prop_err *err)
+{
+    return s->p->dry_run ? prop_ledger_open_existing(s->p->ledger, &s->ledger, err)
+                         : prop_ledger_open(s->p->ledger, &s->ledger, err);
+}
+
+/* Layers that cannot be encrypted are found before the KEK is made. */
+static int check_source(struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
+    prop_auto_manifest struct prop_manifest m = { .json = NULL };
+    prop_auto_free char *type = NULL;
+    struct prop_digest digest;
+    int rc = prop_src_open(s->p->src, s->p->oci, &s->src, err);
+    if (rc != 0)
+        return rc;
+    if (prop_src_is_bare(s->src)) {
+        const char *path = s->p->src->path;
+        if (path != NULL && strcmp(path, "-") != 0 && access(path, R_OK) != 0)
+            return prop_err_sys(err, PROP_E_IO, "'%s'", path);
+        return 0;
+    }
+    rc = prop_src_manifest(s->src, &bytes, &type, &digest, err);
+    if (rc == 0)
+        rc = prop_manifest_parse(bytes.data, bytes.len, type, "the source's manifest", &m, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < m.n_layers; i++)
+        if (prop_layer_is_encrypted(&m.layers[i])) {
+            (void)prop_err_set_id(err, PROP_E_USAGE, "already-encrypted",
+                                  "layer %zu of '%s' is encrypted already", i + 1, s->p->src->text);
+            return prop_err_hint(err, "proppush copy moves an encrypted image as it is");
+        }
+    return 0;
+}
+
+static int open_destination(struct prop_publish_state *s, struct prop_err *err)
+{
+    /* Opening a local place makes it, and a dry run makes nothing. */
+    const char *path = s->p->dst->path;
+    if (s->p->dry_run && path != NULL && access(path, F_OK) != 0)
+        return 0;
+    int rc = prop_dst_open(s->p->dst, s->p->oci, &s->dst, err);
+    return rc == 0 ? prop_publish_present_read(s, err) : rc;
+}
+
+static int plan_key(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = prop_publish_present_adopt(s, err);
+    if (rc == 0)
+        rc = prop_publish_key_choose(s, err);
+    if (rc == 0)
+        rc = prop_publish_key_check(s, err);
+    if (rc == 0)
+        rc = prop_publish_recipients(s, &s->recipients, err);
+    return rc;
+}
+
+static int warn_all(struct prop_publish_state *s)
+{
+    size_t i;
+    json_t *text;
+    json_array_foreach (prop_recipients_warnings(s->recipients), i, text)
+        prop_publish_warn(s, "%s", json_string_value(text));
+    if (s->insecure)
+        prop_publish_warn(s, "sample evidence may have the key: anybody can make it, this is for "
+                             "tests only");
+    if (s->key_replaced)
+        prop_publish_warn(s, "the key under '%s' is overwritten: images under the old one can then "
+                             "not be opened any more",
+                          s->kid_uri);
+    return 0;
+}
+
+int prop_publish_plan(struct prop_publish_state *s, struct prop_err *err)
+{
+    static int (*const steps[])(struct prop_publish_state *, struct prop_err *) = {
+        open_ledger,      check_source,
+        check_kbs,        open_destination,
+        plan_key,         prop_publish_policy_rules,
+        prop_publish_policy_prepare,
+    };
+    int rc = check_options(s->p, err);
+    if (rc == 0)
+        rc = check_kid_host(s->p, err);
+    if (rc == 0)
+        rc = prop_publish_policy_rules(s, err);
+    for (size_t i = 0; rc == 0 && i < PROP_ARRAY_LEN(steps); i++) {
+        rc = prop_stop_check(err);
+        if (rc == 0)
+            rc = steps[i](s, err);
+    }
+    return rc == 0 ? warn_all(s) : rc;
+}
