@@ -1,0 +1,11 @@
+/* The verbs of propcvm, one file each. */
+#ifndef PROP_CMD_PROPCVM_VERBS_H
+#define PROP_CMD_PROPCVM_VERBS_H
+
+#include "cmd/cli/cli.h"
+
+extern const struct prop_verb propcvm_verb_run;
+extern const struct prop_verb propcvm_verb_detect;
+extern const struct prop_verb propcvm_verb_evidence;
+
+#endif
