@@ -12,8 +12,8 @@ PREFIX ?= /usr/local
 PROP_SHARED ?= ../shared
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export PROP_SHARED
-# The engine compiles beside the C rooms, not before them.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# The engine compiles beside the C rooms, not before them: as many jobs as cores, or JOBS=N.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
@@ -153,8 +153,7 @@ check-rust:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
-	for t in $(TOOLS); do install -m 0755 $(B)/bin/$$t $(DESTDIR)$(PREFIX)/bin/$$t || exit 1; done
-	ln -sf propkey $(DESTDIR)$(PREFIX)/bin/kbs-client
+	for t in $(TOOLS); do install -s -m 0755 $(B)/bin/$$t $(DESTDIR)$(PREFIX)/bin/$$t || exit 1; done
 clean:
 	rm -rf build build-asan build-no-engine build-asan-no-engine
 
