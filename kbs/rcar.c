@@ -278,8 +278,9 @@ static void explain_denial(const struct prop_kbs_attest *how, struct prop_err *e
         strcmp(err->id, "policy-deny") != 0)
         return;
     err->hint[0] = 0;
-    (void)prop_err_hint(err, "the policy of the KBS does not admit sample evidence, as its default "
-                             "does not: on a test server, propkey policy preset allow-all");
+    (void)prop_err_hint(err, "a KBS denies sample evidence by default, and everybody a key that no rule "
+                             "names; on a test server add a rule with tee = \"sample\" for this key "
+                             "(propkey policy build, policy set)");
 }
 
 static int fetch_attested(struct prop_kbs *k, const struct prop_kbs_attest *how, const char *path,

@@ -162,7 +162,7 @@ def test_recorded_refusal_of_the_evidence(box, fake):
 
 def test_a_denial_of_sample_evidence_says_what_to_do(box, fake):
     hint = get(box, fake(AUTH, ATTEST, error("PolicyDeny", "Access denied by policy")), ok=5).error()["hint"]
-    assert "propkey policy preset" in hint
+    assert "propkey policy build" in hint
 
 
 def test_the_requests_are_those_of_the_protocol(box, fake):

@@ -229,7 +229,7 @@ def test_an_admin_key_of_another_kind(site):
 def test_the_default_policy_denies_sample_evidence(site):
     site.run("set", PATH, "v")
     e = site.get(PATH, "-o", "out", "--json", ok=5).error()
-    assert e["code"] == "policy-deny" and "policy preset allow-all" in e["hint"]
+    assert e["code"] == "policy-deny" and "propkey policy build" in e["hint"]
     assert not (site.box / "out").exists()
     assert site.get("no/such/key", "--json", ok=5).error()["code"] == "policy-deny"
 
