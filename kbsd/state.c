@@ -35,9 +35,8 @@ static int open_lock(struct prop_kbsd *k, const char *dir, struct prop_err *err)
     return prop_err_hint(err, "stop it, or give this one its own folder with --state");
 }
 
-/* A private key file, made when absent. */
-static int open_key(const char *path, enum prop_pkey_type type, struct prop_pkey **ret,
-                    struct prop_err *err)
+int prop_kbsd_key_file(const char *path, enum prop_pkey_type type, struct prop_pkey **ret,
+                       struct prop_err *err)
 {
     prop_auto_secret struct prop_secret *pem = NULL;
     prop_auto_pkey struct prop_pkey *key = NULL;
@@ -57,10 +56,22 @@ static int open_key(const char *path, enum prop_pkey_type type, struct prop_pkey
         rc = prop_file_read_secret(path, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_PRIVATE, &pem, err);
         if (rc == 0)
             rc = prop_pkey_load_private(pem, NULL, what, &key, err);
-        if (rc == 0 && prop_pkey_get_type(key) != type)
-            rc = prop_err_set_id(err, PROP_E_INPUT, "key-type", "'%s' is not a key of kind %s",
-                                 path, type == PROP_PKEY_ED25519 ? "Ed25519" : "EC P-256");
     }
+    if (rc == 0)
+        *ret = PROP_TAKE(key);
+    return rc;
+}
+
+/* ... that must be of this kind also when somebody put it there. */
+static int open_key(const char *path, enum prop_pkey_type type, struct prop_pkey **ret,
+                    struct prop_err *err)
+{
+    prop_auto_pkey struct prop_pkey *key = NULL;
+    int rc = prop_kbsd_key_file(path, type, &key, err);
+
+    if (rc == 0 && prop_pkey_get_type(key) != type)
+        rc = prop_err_set_id(err, PROP_E_INPUT, "key-type", "'%s' is not a key of kind %s", path,
+                             type == PROP_PKEY_ED25519 ? "Ed25519" : "EC P-256");
     if (rc == 0)
         *ret = PROP_TAKE(key);
     return rc;

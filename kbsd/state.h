@@ -37,6 +37,11 @@ struct prop_kbsd {
  *        wrong kind or that do not belong together; PROP_E_USAGE a malformed ACL; PROP_E_IO. */
 int prop_kbsd_open(const struct prop_kbsd_config *config, struct prop_kbsd **ret,
                    struct prop_err *err);
+
+/* A private key file of the folder: read, or made with mode 0600 when it is absent. A file that is
+ * there may hold another kind of key than `type`; the caller looks. Owned by the caller. */
+int prop_kbsd_key_file(const char *path, enum prop_pkey_type type, struct prop_pkey **ret,
+                       struct prop_err *err);
 void prop_kbsd_close(struct prop_kbsd *k);
 PROP_DEFINE_AUTO(struct prop_kbsd *, prop_kbsd_close)
 #define prop_auto_kbsd __attribute__((cleanup(prop_kbsd_close_p)))

@@ -2,34 +2,12 @@
 #include "kbsd/tls.h"
 
 #include "crypto/x509.h"
+#include "kbsd/state.h"
 #include "util/file.h"
 #include "util/limits.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static int ca_key(const char *path, struct prop_pkey **ret, struct prop_err *err)
-{
-    prop_auto_secret struct prop_secret *pem = NULL;
-    prop_auto_pkey struct prop_pkey *key = NULL;
-    prop_auto_free char *what = prop_asprintf("'%s'", path);
-    int rc;
-
-    if (what == NULL)
-        return prop_err_nomem(err);
-    if (access(path, F_OK) == 0) {
-        rc = prop_file_read_secret(path, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_PRIVATE, &pem, err);
-        return rc == 0 ? prop_pkey_load_private(pem, NULL, what, ret, err) : rc;
-    }
-    rc = prop_pkey_generate(PROP_PKEY_P256, 0, &key, err);
-    if (rc == 0)
-        rc = prop_pkey_private_pem(key, &pem, err);
-    if (rc == 0)
-        rc = prop_file_write(path, prop_secret_data(pem), prop_secret_len(pem), 0600, false, err);
-    if (rc == 0)
-        *ret = PROP_TAKE(key);
-    return rc;
-}
 
 static int ca_cert(const char *path, const struct prop_pkey *key, struct prop_buf *pem,
                    struct prop_err *err)
@@ -57,7 +35,7 @@ int prop_kbsd_tls_identity(const char *dir, const char *host, struct prop_buf *c
     for (size_t i = 0; i < PROP_ARRAY_LEN(own); i++)
         if (strcmp(host, own[i]) == 0)
             n = PROP_ARRAY_LEN(own);
-    int rc = ca_key(key_path, &ca, err);
+    int rc = prop_kbsd_key_file(key_path, PROP_PKEY_P256, &ca, err);
     if (rc == 0)
         rc = ca_cert(cert_path, ca, &pem, err);
     if (rc == 0)
