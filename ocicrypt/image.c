@@ -2,6 +2,7 @@
  * manifest with new descriptors, in Go's member order. Nothing is named here. */
 #include "ocicrypt/image.h"
 
+#include "oci/image_manifest.h"
 #include "ocicrypt/annot.h"
 #include "ocicrypt/layer.h"
 #include "ocicrypt/layer_internal.h"
@@ -229,13 +230,9 @@ static int encrypt_layer(struct prop_src *src, struct prop_dst *dst,
 static int read_manifest(struct prop_src *src, struct prop_manifest *m, char **ret_type,
                          struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
     prop_auto_free char *type = NULL;
-    struct prop_digest digest;
-    int rc;
-    if ((rc = prop_src_manifest(src, &bytes, &type, &digest, err)) != 0 ||
-        (rc = prop_manifest_parse(bytes.data, bytes.len, type, "the image's manifest", m,
-                                  err)) != 0)
+    int rc = prop_image_manifest(src, "the image's manifest", m, &type, NULL, err);
+    if (rc != 0)
         return rc;
     if (type && strcmp(type, PROP_MT_DOCKER_MANIFEST) == 0) {
         prop_manifest_release(m);

@@ -1,6 +1,7 @@
 /* The order is from cheap to dear: options, files of this machine, the KBS, the destination. */
 #include "publish/plan.h"
 
+#include "oci/image_manifest.h"
 #include "publish/key.h"
 #include "publish/policy.h"
 #include "publish/present.h"
@@ -103,10 +104,7 @@ static int open_ledger(struct prop_publish_state *s, struct prop_err *err)
 /* Layers that cannot be encrypted are found before the KEK is made. */
 static int check_source(struct prop_publish_state *s, struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
     prop_auto_manifest struct prop_manifest m = { .json = NULL };
-    prop_auto_free char *type = NULL;
-    struct prop_digest digest;
     int rc = prop_src_open(s->p->src, s->p->oci, &s->src, err);
     if (rc != 0)
         return rc;
@@ -116,9 +114,7 @@ static int check_source(struct prop_publish_state *s, struct prop_err *err)
             return prop_err_sys(err, PROP_E_IO, "'%s'", path);
         return 0;
     }
-    rc = prop_src_manifest(s->src, &bytes, &type, &digest, err);
-    if (rc == 0)
-        rc = prop_manifest_parse(bytes.data, bytes.len, type, "the source's manifest", &m, err);
+    rc = prop_image_manifest(s->src, "the source's manifest", &m, NULL, NULL, err);
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < m.n_layers; i++)

@@ -4,6 +4,7 @@
 
 #include "keys/kek_store.h"
 #include "keys/keyfile.h"
+#include "oci/image_manifest.h"
 #include "publish/key.h"
 #include "util/file.h"
 #include "util/limits.h"
@@ -14,13 +15,7 @@
 
 static int parse_manifest(struct prop_src *src, struct prop_manifest *ret, struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *type = NULL;
-    struct prop_digest digest;
-    int rc = prop_src_manifest(src, &bytes, &type, &digest, err);
-    if (rc != 0)
-        return rc;
-    return prop_manifest_parse(bytes.data, bytes.len, type, "the manifest", ret, err);
+    return prop_image_manifest(src, "the manifest", ret, NULL, NULL, err);
 }
 
 static int open_and_parse(const struct prop_location *loc, const struct prop_oci_options *oci,

@@ -3,9 +3,9 @@
 #include "cmd/propenc/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "oci/image_manifest.h"
 #include "ocicrypt/image.h"
 #include "util/file.h"
-#include "util/limits.h"
 #include "util/mem.h"
 
 #include <stdio.h>
@@ -66,14 +66,9 @@ static int write_file(void *ctx, const void *data, size_t len, struct prop_err *
 
 static int load_manifest(struct prop_src *src, struct prop_manifest *m, struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *type = NULL;
     const struct prop_descriptor *layer = NULL;
-    struct prop_digest digest;
-    int rc;
-    if ((rc = prop_src_manifest(src, &bytes, &type, &digest, err)) != 0 ||
-        (rc = prop_manifest_parse(bytes.data, bytes.len, type, "the image's manifest", m,
-                                  err)) != 0)
+    int rc = prop_image_manifest(src, "the image's manifest", m, NULL, NULL, err);
+    if (rc != 0)
         return rc;
     rc = prop_manifest_wasm_layer(m, &layer, err);
     if (rc != 0)

@@ -2,8 +2,8 @@
 #include "cmd/propenc/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "oci/image_manifest.h"
 #include "ocicrypt/recipient.h"
-#include "oci/image.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/text.h"
@@ -71,16 +71,12 @@ static json_t *config_leaks(struct prop_src *src, const struct prop_descriptor *
 static int inspect_image(struct prop_src *src, json_t *doc, struct prop_err *err)
 {
     prop_auto_manifest struct prop_manifest m = { .json = NULL };
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *type = NULL;
     json_t *layers = NULL;
     struct prop_digest digest;
     char text[PROP_DIGEST_TEXT];
     size_t encrypted = 0;
     int rc;
-    if ((rc = prop_src_manifest(src, &bytes, &type, &digest, err)) != 0 ||
-        (rc = prop_manifest_parse(bytes.data, bytes.len, type, "the image's manifest", &m,
-                                  err)) != 0 ||
+    if ((rc = prop_image_manifest(src, "the image's manifest", &m, NULL, &digest, err)) != 0 ||
         (rc = propenc_describe_layers(&m, &layers, &encrypted, err)) != 0)
         return rc;
     const json_t *annotations = json_object_get(m.json, "annotations");

@@ -3,9 +3,9 @@
 #include "cmd/proppush/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "oci/image_manifest.h"
 #include "ocicrypt/image.h"
 #include "util/file.h"
-#include "util/limits.h"
 #include "util/mem.h"
 #include "util/text.h"
 
@@ -76,17 +76,13 @@ static int pull_module(const char *text, const char *file, const struct pull_opt
                        const struct prop_oci_options *oci, json_t **ret, struct prop_err *err)
 {
     prop_auto_src struct prop_src *src = NULL;
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
     prop_auto_manifest struct prop_manifest m = { 0 };
-    prop_auto_free char *type = NULL;
     const struct prop_descriptor *layer = NULL;
     struct prop_digest digest;
     int rc = proppush_open_src(text, o->digest, oci, &src, err);
 
     if (rc == 0)
-        rc = prop_src_manifest(src, &bytes, &type, &digest, err);
-    if (rc == 0)
-        rc = prop_manifest_parse(bytes.data, bytes.len, type, "the manifest", &m, err);
+        rc = prop_image_manifest(src, "the manifest", &m, NULL, &digest, err);
     if (rc == 0)
         rc = prop_manifest_wasm_layer(&m, &layer, err);
     if (rc < 0)
