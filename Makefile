@@ -28,7 +28,7 @@ TOOLS := $(patsubst cmd/%.c,%,$(wildcard $(patsubst %,cmd/%.c,propenc proppush p
 
 CC ?= cc
 # libarchive is loaded when it is needed (archive/late.h).
-PKGS := libcrypto libsodium libcurl jansson sqlite3 libmicrohttpd
+PKGS := libcrypto libsodium libcurl jansson sqlite3 libmicrohttpd libnghttp2 libprotobuf-c
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wformat=2 -Wvla -Wcast-qual -Wwrite-strings \
         -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wconversion -Wsign-conversion \
         -Wnull-dereference -Wimplicit-fallthrough -Wswitch-enum
@@ -62,7 +62,7 @@ ENGINE_SYS := $(if $(WASMTIME_PREFIX),$(B)/lib/libwasmtime.a) -ldl -lgcc_s -lrt 
 # The archives need each other.
 group = -Wl,--start-group $^ -Wl,--end-group
 
-all: $(if $(filter 1,$(ENGINE)),check-rust) $(TOOLS:%=$(B)/bin/%)
+all: $(if $(filter 1,$(ENGINE)),check-rust) $(TOOLS:%=$(B)/bin/%) $(B)/bin/kbs-client
 
 # --- rooms: every .c below a room is one object of one archive ---------------------------------
 engine_c := $(wildcard engine/*.c)
@@ -112,6 +112,9 @@ $(B)/bin/propkey $(B)/bin/proppush $(B)/bin/propcvm $(B)/bin/propkbs: \
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(group) $(PKG_LIBS) $(if $(filter 1,$(ENGINE)),$(ENGINE_SYS))
+# Called by that name, propkey takes kbs-client's command line.
+$(B)/bin/kbs-client: $(B)/bin/propkey
+	@ln -sf propkey $@
 
 no-engine:
 	@$(MAKE) --no-print-directory ENGINE=0 all
@@ -131,6 +134,26 @@ test: deps-test all unit
 check: check-arrows check-headers test
 check-asan:
 	@$(MAKE) --no-print-directory SAN=1 WERROR=1 test
+
+# --- tests/fuzz/fuzz_*.c: corpora and mutations, under the sanitizers -----------------------------
+# LIBFUZZER=1 takes clang's libFuzzer instead of tests/fuzz/driver.c, in a build folder of its own.
+FUZZ_SECONDS ?= 10
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_obj := $(B)/obj/tests/fuzz/support.o $(if $(LIBFUZZER),,$(B)/obj/tests/fuzz/driver.o)
+$(fuzz_bin): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fuzz_obj) $(B)/lib/libprop.a $(B)/lib/libprop_engine_none.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(group) $(PKG_LIBS)
+fuzz-run: $(fuzz_bin)
+	@LIBFUZZER=$(LIBFUZZER) tests/fuzz/run $(B) $(FUZZ_SECONDS)
+fuzz:
+ifdef LIBFUZZER
+	@$(MAKE) --no-print-directory SAN=1 ENGINE=0 CC=clang B=build-libfuzzer CFLAGS=-fsanitize=fuzzer-no-link \
+	    LDFLAGS=-fsanitize=fuzzer LIBFUZZER=1 fuzz-run
+else
+	@$(MAKE) --no-print-directory SAN=1 fuzz-run
+endif
+
 check-arrows:
 	@tests/check-arrows
 check-headers: $(if $(filter 1,$(ENGINE)),$(ENGINE_LIB)) | deps
@@ -154,13 +177,15 @@ check-rust:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	for t in $(TOOLS); do install -s -m 0755 $(B)/bin/$$t $(DESTDIR)$(PREFIX)/bin/$$t || exit 1; done
+	ln -sf propkey $(DESTDIR)$(PREFIX)/bin/kbs-client
+	ln -sf propenc $(DESTDIR)$(PREFIX)/bin/coco_keyprovider
 clean:
-	rm -rf build build-asan build-no-engine build-asan-no-engine
+	rm -rf build build-asan build-no-engine build-asan-no-engine build-libfuzzer
 
 help:
-	@echo "all demo test unit check check-asan check-arrows check-headers bench no-engine install clean"
+	@echo "all demo test unit check check-asan fuzz check-arrows check-headers bench no-engine install clean"
 
-.PHONY: all no-engine unit test check check-asan check-arrows check-headers demo bench deps \
+.PHONY: all no-engine unit test check check-asan fuzz fuzz-run check-arrows check-headers demo bench deps \
         deps-test deps-demo check-rust install clean help
 .DELETE_ON_ERROR:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -25,6 +25,8 @@ static int bad(struct prop_err *err, const char *file, const char *why)
 {
     char shown[200];
 
+    if (why == NULL) /* libarchive has no words for every failure */
+        why = "it cannot be read";
     prop_printable(why, strlen(why), shown, sizeof(shown));
     return prop_err_set_id(err, PROP_E_INPUT, "bad-archive", "archive '%s': %s", file, shown);
 }
@@ -160,15 +162,16 @@ int prop_tar_read(const char *file, const char *wanted, uint64_t *ret_size,
 
 struct prop_tar_out {
     struct archive *archive;
-    struct prop_file_out *file;
-    struct prop_err failure; /* of the file, met inside libarchive's callback */
+    int (*sink)(void *ctx, const void *data, size_t len, struct prop_err *err);
+    void *ctx;
+    struct prop_err failure; /* of the sink, met inside libarchive's callback */
 };
 
 static la_ssize_t write_through(struct archive *a, void *ctx, const void *data, size_t len)
 {
     struct prop_tar_out *t = ctx;
 
-    if (prop_file_out_write(t->file, data, len, &t->failure) < 0) {
+    if (t->sink(t->ctx, data, len, &t->failure) < 0) {
         prop_la.archive_set_error(a, EIO, "write failed");
         return -1;
     }
@@ -185,14 +188,31 @@ static int failed(struct prop_tar_out *t, struct prop_err *err)
     return prop_err_set(err, PROP_E_IO, "write archive: %s", prop_la.archive_error_string(t->archive));
 }
 
+static int file_sink(void *ctx, const void *data, size_t len, struct prop_err *err)
+{
+    return prop_file_out_write(ctx, data, len, err);
+}
+
 int prop_tar_out_new(struct prop_file_out *file, struct prop_tar_out **ret, struct prop_err *err)
+{
+    return prop_tar_out_new_sink(file_sink, file, ret, err);
+}
+
+uint64_t prop_tar_size_of_one(uint64_t size)
+{
+    return 512 + (size + 511) / 512 * 512 + 1024; /* header, content, two blocks of zeros */
+}
+
+int prop_tar_out_new_sink(int (*sink)(void *ctx, const void *data, size_t len, struct prop_err *err),
+                          void *ctx, struct prop_tar_out **ret, struct prop_err *err)
 {
     int rc = prop_libarchive_load(err);
     struct prop_tar_out *t = rc == 0 ? prop_zalloc(sizeof(*t)) : NULL;
 
     if (t == NULL)
         return rc != 0 ? rc : prop_err_nomem(err);
-    t->file = file;
+    t->sink = sink;
+    t->ctx = ctx;
     t->archive = prop_la.archive_write_new();
     if (t->archive == NULL) {
         prop_free(t);

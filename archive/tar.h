@@ -28,6 +28,11 @@ int prop_tar_read(const char *file, const char *name, uint64_t *ret_size,
  * and time 0, so that one content gives one archive. */
 struct prop_tar_out;
 int prop_tar_out_new(struct prop_file_out *file, struct prop_tar_out **ret, struct prop_err *err);
+/* The same into a callback. */
+int prop_tar_out_new_sink(int (*sink)(void *ctx, const void *data, size_t len, struct prop_err *err),
+                          void *ctx, struct prop_tar_out **ret, struct prop_err *err);
+/* Bytes of an archive that holds nothing but one file of `size` bytes with a name of at most 100. */
+uint64_t prop_tar_size_of_one(uint64_t size);
 int prop_tar_out_folder(struct prop_tar_out *t, const char *name, struct prop_err *err);
 /* Announce a file of `size` bytes, then write exactly these. */
 int prop_tar_out_file(struct prop_tar_out *t, const char *name, uint64_t size,

@@ -6,11 +6,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A secret ends at the end of a page, with a 0 byte behind it: this length puts the start of the
  * chunk on a cache line. */
 #define CHUNK_SECRET (PROP_PARHASH_CHUNK + 63)
+/* A worker that is faster than its caller would sleep and be woken once per chunk: it is let sleep
+ * until this many chunks are behind. */
+#define WAKE_BEHIND (PROP_PARHASH_CHUNKS / 2)
 
 struct stream {
     struct prop_hash *hash;
@@ -26,7 +30,7 @@ struct chunk {
 
 struct prop_parhash {
     pthread_mutex_t lock;
-    pthread_cond_t work;  /* a chunk was submitted, or stop */
+    pthread_cond_t work;  /* enough chunks were submitted, or the caller waits, or stop */
     pthread_cond_t moved; /* a stream finished a chunk */
     pthread_t thread;
     bool started, stop;
@@ -35,6 +39,8 @@ struct prop_parhash {
     size_t lanes;
     struct stream streams[PROP_PARHASH_HASHES];
     size_t n_streams;
+    uint8_t *part; /* prop_parhash_write's chunk, and how full it is */
+    size_t n_part;
     uint64_t submitted;
     bool filling; /* the caller holds the chunk after the last submitted one */
 };
@@ -59,12 +65,11 @@ int prop_parhash_new(size_t lanes, struct prop_parhash **ret, struct prop_err *e
 int prop_parhash_add(struct prop_parhash *p, size_t lane, struct prop_hash *hash,
                      size_t *ret_index, struct prop_err *err)
 {
-    if (lane >= p->lanes || p->n_streams == PROP_PARHASH_HASHES || p->submitted) {
+    if (lane >= p->lanes || p->n_streams >= PROP_PARHASH_HASHES || p->submitted) {
         prop_hash_free(hash);
         return prop_err_set(err, PROP_E_BUG, "parhash: hash does not fit");
     }
-    p->streams[p->n_streams].hash = hash;
-    p->streams[p->n_streams].lane = lane;
+    p->streams[p->n_streams] = (struct stream){ .hash = hash, .lane = lane };
     *ret_index = p->n_streams++;
     return 0;
 }
@@ -90,7 +95,9 @@ static void do_job(struct prop_parhash *p, struct stream *s)
     bool skip = p->failure.code != PROP_OK;
     (void)pthread_mutex_unlock(&p->lock);
     const uint8_t *data = prop_secret_data(c->lanes[s->lane]);
-    int rc = skip ? 0 : prop_hash_update(s->hash, data, c->len, &err);
+    int rc = 0;
+    if (!skip)
+        rc = prop_hash_update(s->hash, data, c->len, &err);
     (void)pthread_mutex_lock(&p->lock);
     if (rc != 0 && p->failure.code == PROP_OK)
         p->failure = err;
@@ -141,6 +148,8 @@ static uint64_t all_done(const struct prop_parhash *p)
 static int settle(struct prop_parhash *p, uint64_t upto, struct prop_err *err)
 {
     (void)pthread_mutex_lock(&p->lock);
+    if (all_done(p) < upto)
+        (void)pthread_cond_signal(&p->work);
     while (all_done(p) < upto) {
         struct stream *s = next_job(p);
         if (s)
@@ -190,10 +199,37 @@ int prop_parhash_submit(struct prop_parhash *p, size_t len, struct prop_err *err
     int rc = p->failure.code;
     if (rc != 0 && err)
         *err = p->failure;
-    (void)pthread_cond_signal(&p->work);
+    if (p->submitted - all_done(p) >= WAKE_BEHIND)
+        (void)pthread_cond_signal(&p->work);
     (void)pthread_mutex_unlock(&p->lock);
     if (p->submitted == 2)
         start_worker(p);
+    return rc;
+}
+
+static int submit_part(struct prop_parhash *p, struct prop_err *err)
+{
+    size_t len = p->n_part;
+    p->part = NULL;
+    p->n_part = 0;
+    return prop_parhash_submit(p, len, err);
+}
+
+int prop_parhash_write(struct prop_parhash *p, const void *data, size_t len, struct prop_err *err)
+{
+    const uint8_t *in = data;
+    int rc = 0;
+    while (rc == 0 && len > 0) {
+        if (!p->part && (rc = prop_parhash_lane(p, 0, &p->part, err)) != 0)
+            break;
+        size_t n = PROP_PARHASH_CHUNK - p->n_part < len ? PROP_PARHASH_CHUNK - p->n_part : len;
+        memcpy(p->part + p->n_part, in, n);
+        p->n_part += n;
+        in += n;
+        len -= n;
+        if (p->n_part == PROP_PARHASH_CHUNK)
+            rc = submit_part(p, err);
+    }
     return rc;
 }
 
@@ -202,8 +238,10 @@ int prop_parhash_final(struct prop_parhash *p, size_t index, struct prop_digest 
 {
     if (index >= p->n_streams)
         return prop_err_set(err, PROP_E_BUG, "parhash: no hash %zu", index);
-    int rc = settle(p, p->submitted, err);
-    return rc != 0 ? rc : prop_hash_final(p->streams[index].hash, ret, err);
+    int rc = p->n_part > 0 ? submit_part(p, err) : 0;
+    if (rc != 0 || (rc = settle(p, p->submitted, err)) != 0)
+        return rc;
+    return prop_hash_final(p->streams[index].hash, ret, err);
 }
 
 void prop_parhash_free(struct prop_parhash *p)

@@ -164,25 +164,29 @@ static int give_passphrase(char *buf, int size, int rwflag, void *arg)
     return (int)prop_secret_len(p->text);
 }
 
-/* `openssl ecparam -genkey` writes the curve's parameters in front of the key; the decoder would
- * stop at them. Returns how many bytes to leave out. */
-static size_t parameters_in_front(const struct prop_secret *data)
+/* The decoder stops at the first PEM block that is no key: a curve's parameters, which `openssl ecparam
+ * -genkey` writes in front, or a certificate in one file with its key. Returns how many bytes to
+ * leave out. */
+static size_t in_front_of_key(const struct prop_secret *data)
 {
-    static const char begin[] = "-----BEGIN EC PARAMETERS-----";
-    static const char end[] = "-----END EC PARAMETERS-----";
-    const uint8_t *p = prop_secret_data(data);
-    size_t len = prop_secret_len(data);
-    if (len < strlen(begin) || memcmp(p, begin, strlen(begin)) != 0)
-        return 0;
-    const uint8_t *last = memmem(p, len, end, strlen(end));
-    return last ? (size_t)(last - p) + strlen(end) : 0;
+    static const char begin[] = "-----BEGIN ", key[] = "PRIVATE KEY-----";
+    const uint8_t *p = prop_secret_data(data), *at = p, *end = p + prop_secret_len(data);
+    while ((at = memmem(at, (size_t)(end - at), begin, strlen(begin))) != NULL) {
+        const uint8_t *name = at + strlen(begin);
+        const uint8_t *eol = memchr(name, '\n', (size_t)(end - name));
+        size_t line = (size_t)((eol ? eol : end) - name);
+        if (memmem(name, line, key, strlen(key)))
+            return (size_t)(at - p);
+        at = name;
+    }
+    return 0;
 }
 
 static int decode_private(const struct prop_secret *data, struct passphrase *pass, EVP_PKEY **ret,
                           struct prop_err *err)
 {
     EVP_PKEY *evp = NULL;
-    size_t skip = parameters_in_front(data);
+    size_t skip = in_front_of_key(data);
     const unsigned char *start = prop_secret_data(data) + skip, *p = start;
     size_t left = prop_secret_len(data) - skip;
     OSSL_DECODER_CTX *ctx =

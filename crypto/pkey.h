@@ -71,12 +71,18 @@ int prop_pkey_from_numbers(enum prop_pkey_type type, const struct prop_pkey_numb
 
 /* RSA key transport of short secrets (RFC 8017 sections 7.1, 7.2): OAEP with SHA-1 or SHA-256 and
  * the same hash in MGF1, empty label; or PKCS#1 v1.5 (encryption only: kbs.md 2.6 needs the
- * server's side, and decryption would be an oracle). Decryption: PROP_E_VERIFY for every cause. */
+ * server's side, and plain decryption would be an oracle). Decryption: PROP_E_VERIFY for every cause. */
 enum prop_rsa_pad { PROP_RSA_OAEP_SHA1, PROP_RSA_OAEP_SHA256, PROP_RSA_PKCS1_V15 };
 int prop_rsa_encrypt(const struct prop_pkey *pub, enum prop_rsa_pad pad,
                      const struct prop_secret *in, struct prop_buf *out, struct prop_err *err);
 int prop_rsa_decrypt(const struct prop_pkey *priv, enum prop_rsa_pad pad, const void *in,
                      size_t len, struct prop_secret **ret, struct prop_err *err);
+
+/* PKCS#1 v1.5 decryption that never says whether it worked: where the padding or the length is wrong
+ * the result is `want` random bytes (RFC 3218 section 2.3.2), so that only the tag of what the key
+ * opens can tell. Fails only for another kind of key, and with PROP_E_NOMEM. */
+int prop_rsa_decrypt_or_random(const struct prop_pkey *priv, const void *in, size_t len,
+                               size_t want, struct prop_secret **ret, struct prop_err *err);
 
 /* ECDH: the x coordinate of the shared point at the field's width (32, 48, 66 bytes). */
 int prop_ecdh(const struct prop_pkey *priv, const struct prop_pkey *peer,

@@ -1,6 +1,7 @@
 /* What keys do: RSA key transport, ECDH, signatures. */
 #include "crypto/ossl.h"
 #include "crypto/pkey.h"
+#include "crypto/random.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -69,6 +70,26 @@ int prop_rsa_decrypt(const struct prop_pkey *priv, enum prop_rsa_pad pad, const 
         return rc;
     prop_secret_truncate(s, n);
     *ret = PROP_TAKE(s);
+    return 0;
+}
+
+int prop_rsa_decrypt_or_random(const struct prop_pkey *priv, const void *in, size_t len,
+                               size_t want, struct prop_secret **ret, struct prop_err *err)
+{
+    prop_auto_secret struct prop_secret *s = NULL, *fallback = NULL;
+    size_t room = (size_t)EVP_PKEY_get_size(prop_pkey_evp(priv)), n = room;
+    EVP_PKEY_CTX *ctx = NULL;
+    int rc;
+    if ((rc = prop_random_secret(want, &fallback, err)) != 0 ||
+        (rc = prop_secret_new(room, &s, err)) != 0 ||
+        (rc = rsa_begin(priv, PROP_RSA_PKCS1_V15, false, &ctx, err)) != 0)
+        return rc;
+    int ok = EVP_PKEY_decrypt(ctx, prop_secret_bytes(s), &n, in, len) == 1 && n == want;
+    EVP_PKEY_CTX_free(ctx);
+    ERR_clear_error();
+    if (ok)
+        prop_secret_truncate(s, n);
+    *ret = ok ? PROP_TAKE(s) : PROP_TAKE(fallback);
     return 0;
 }
 

@@ -4,7 +4,6 @@
 
 #include "util/limits.h"
 #include "util/mem.h"
-#include "util/stop.h"
 #include "util/text.h"
 
 #include <ctype.h>
@@ -15,7 +14,6 @@
 
 #define HEADER_BYTES_MAX (64u << 10)
 #define HEADERS_MAX 256u
-#define POLL_MS 1000
 #define CURL_BUFFER_BYTES (256L << 10)
 
 static void clear_headers(struct prop_http_answer *a)
@@ -264,8 +262,9 @@ static void setup_method(struct prop_exchange *ex)
         curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
         curl_easy_setopt(e, CURLOPT_READDATA, ex);
         curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE,
-                         rq->body_total > INT64_MAX ? (curl_off_t)-1
-                                                    : (curl_off_t)rq->body_total);
+                         rq->body != NULL ? (curl_off_t)rq->body_len
+                         : rq->body_total > INT64_MAX ? (curl_off_t)-1
+                                                      : (curl_off_t)rq->body_total);
         curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, CURL_BUFFER_BYTES);
     } else if (rq->body != NULL || strcmp(rq->method, "POST") == 0 ||
                strcmp(rq->method, "PUT") == 0 || strcmp(rq->method, "PATCH") == 0) {
@@ -275,6 +274,18 @@ static void setup_method(struct prop_exchange *ex)
                          rq->body != NULL ? (curl_off_t)rq->body_len : (curl_off_t)0);
     }
     curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, rq->method);
+}
+
+/* A body that cannot be rewound is not sent again; without a body only a connection of its own helps. */
+static void setup_once(struct prop_exchange *ex)
+{
+    if (ex->rq->body == NULL || ex->rq->body_len == 0) {
+        curl_easy_setopt(ex->easy, CURLOPT_FRESH_CONNECT, 1L);
+        return;
+    }
+    ex->pushed = ex->push_end = true;
+    ex->push = ex->rq->body;
+    ex->push_len = ex->rq->body_len;
 }
 
 /* libcurl reads http_proxy in lower case only; the other spelling is in use too. Never to loopback. */
@@ -306,6 +317,7 @@ int prop_exchange_setup(struct prop_exchange *ex, const char *url, bool same_ori
     if (ex->answer.effective_url == NULL)
         return prop_err_nomem(err);
     curl_easy_setopt(e, CURLOPT_URL, url);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L); /* there may be other threads */
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_USERAGENT, ex->h->user_agent);
@@ -315,11 +327,20 @@ int prop_exchange_setup(struct prop_exchange *ex, const char *url, bool same_ori
     curl_easy_setopt(e, CURLOPT_HEADERDATA, ex);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, ex);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, CURL_BUFFER_BYTES);
+    if (ex->rq->sink != NULL) /* only what is streamed here needs much room */
+        curl_easy_setopt(e, CURLOPT_BUFFERSIZE, CURL_BUFFER_BYTES);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, ex->h->connect_timeout_ms);
+    if (ex->rq->once)
+        setup_once(ex);
     setup_method(ex);
     setup_proxy(ex->h, e, &u);
     prop_tls_apply(ex->h, e);
+    if (ex->h->tls_facts) {
+        curl_easy_setopt(e, CURLOPT_CERTINFO, 1L);
+        curl_easy_setopt(e, CURLOPT_VERBOSE, 1L); /* goes to the function, not to a terminal */
+        curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, prop_tls_overhear);
+        curl_easy_setopt(e, CURLOPT_DEBUGDATA, ex->h);
+    }
     ex->active_ms = prop_now_ms();
     return 0;
 }
@@ -358,7 +379,7 @@ static int check_stall(struct prop_exchange *ex, struct prop_err *err)
 
 int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err)
 {
-    int running = 0, rc, wait_ms;
+    int running = 0, rc;
 
     for (;;) {
         if (curl_multi_perform(ex->h->multi, &running) != CURLM_OK)
@@ -366,13 +387,12 @@ int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err)
         collect_done(ex->h);
         if (ex->done || (ex->pushed && !ex->push_end && ex->push_len == 0))
             return 0;
-        rc = prop_stop_check(err);
+        rc = prop_http_may_go_on(ex->h, err);
         if (rc == 0)
             rc = check_stall(ex, err);
         if (rc < 0)
             return rc;
-        wait_ms = ex->h->stall_timeout_ms < POLL_MS ? (int)ex->h->stall_timeout_ms : POLL_MS;
-        curl_multi_poll(ex->h->multi, NULL, 0, wait_ms, NULL);
+        curl_multi_poll(ex->h->multi, NULL, 0, prop_http_poll_ms(ex->h), NULL);
     }
 }
 
@@ -386,7 +406,7 @@ static int tls_failure(struct prop_exchange *ex, struct prop_err *err)
     prop_printable(ex->curl_error, len, text, sizeof(text));
     prop_err_set_id(err, PROP_E_NETWORK, "tls", "TLS failed: %s",
                     text[0] != '\0' ? text : curl_easy_strerror(ex->result));
-    return prop_err_hint(err, "check the server's name and give its CA certificate");
+    return prop_err_hint(err, "%s", prop_tls_hint(text));
 }
 
 static int connect_failure(struct prop_exchange *ex, struct prop_err *err)
@@ -456,6 +476,8 @@ int prop_exchange_verdict(struct prop_exchange *ex, struct prop_err *err)
     if (!ex->head_ended)
         return prop_err_set_id(err, PROP_E_REMOTE, "truncated",
                                "the answer ended inside its headers");
+    if (ex->h->tls_facts)
+        prop_tls_collect(ex->h, ex->easy);
     curl_easy_getinfo(ex->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200 || status > 599)
         return prop_err_set_id(err, PROP_E_REMOTE, "bad-answer", "the answer has status %ld",

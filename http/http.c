@@ -1,22 +1,12 @@
-/* Whole requests: retries with backoff (registry.md 2.5), redirects followed by hand so that
+/* Whole requests: retries (what and when: retry.c), redirects followed by hand so that
  * credentials stay with their origin, and the handle that owns the connections. */
 #include "http/internal.h"
 
 #include "util/limits.h"
 #include "util/mem.h"
-#include "util/stop.h"
-#include "util/text.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/random.h>
-
-#define BACKOFF_FIRST_MS 200u
-#define BACKOFF_MAX_MS 5000u
-#define RETRY_AFTER_MAX_MS 60000u
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_started;
@@ -35,6 +25,9 @@ static int fill(struct prop_http *h, const struct prop_http_config *c, struct pr
                                 : 10000;
     h->stall_timeout_ms = c->stall_timeout_ms > 0 ? c->stall_timeout_ms : 60000;
     h->max_retries = c->max_retries;
+    h->deadline_ms = c->deadline_ms;
+    h->cancel = c->cancel;
+    h->tls_facts = c->tls_facts;
     h->user_agent = prop_strdup(c->user_agent != NULL ? c->user_agent : "prop/" PROP_VERSION);
     h->multi = curl_multi_init();
     h->easy = curl_easy_init();
@@ -111,64 +104,6 @@ static int try_once(struct prop_http *h, const struct prop_http_request *rq, con
     return rc;
 }
 
-static bool worth_retrying(int rc, const struct prop_http_answer *a, const struct prop_err *err)
-{
-    const char *id;
-
-    if (rc == 0) {
-        int s = a->status;
-
-        return s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504;
-    }
-    id = prop_err_id(err);
-    return (rc == PROP_E_NETWORK && strcmp(id, "tls") != 0 && strcmp(id, "timeout") != 0) ||
-           (rc == PROP_E_REMOTE && strcmp(id, "truncated") == 0);
-}
-
-static bool retry_after_ms(const struct prop_http_answer *a, uint64_t *ret)
-{
-    const char *text = prop_http_header(a, "retry-after", 0);
-    uint64_t s;
-    time_t when;
-
-    if (text == NULL)
-        return false;
-    if (prop_parse_u64(text, "Retry-After", &s, NULL) != 0) {
-        when = curl_getdate(text, NULL);
-        if (when == (time_t)-1)
-            return false;
-        s = when > prop_wall_time() ? (uint64_t)(when - prop_wall_time()) : 0;
-    }
-    *ret = s < RETRY_AFTER_MAX_MS / 1000 ? s * 1000 : RETRY_AFTER_MAX_MS;
-    return true;
-}
-
-static uint64_t backoff_ms(unsigned attempt)
-{
-    uint64_t base = BACKOFF_FIRST_MS;
-    uint32_t random = 0;
-
-    while (attempt-- > 0 && base < BACKOFF_MAX_MS)
-        base *= 2;
-    if (base > BACKOFF_MAX_MS)
-        base = BACKOFF_MAX_MS;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
-        random = (uint32_t)prop_now_ms();
-    return base - base / 4 + random % (base / 2 + 1); /* 75 % to 125 % */
-}
-
-static int wait_ms(uint64_t ms, struct prop_err *err)
-{
-    uint64_t end = prop_now_ms() + ms, now;
-    int rc = prop_stop_check(err);
-
-    while (rc == 0 && (now = prop_now_ms()) < end) {
-        (void)poll(NULL, 0, (int)(end - now)); /* a signal cuts it short */
-        rc = prop_stop_check(err);
-    }
-    return rc;
-}
-
 static int try_again(struct prop_http *h, const struct prop_http_request *rq, const char *url,
                      bool same_origin, struct prop_http_answer *ret, struct prop_err *err)
 {
@@ -178,16 +113,15 @@ static int try_again(struct prop_http *h, const struct prop_http_request *rq, co
 
     for (unsigned attempt = 0;; attempt++) {
         bool started = false;
-        uint64_t ms = backoff_ms(attempt);
+        int waited;
 
         prop_err_clear(&failure);
         rc = try_once(h, rq, url, same_origin, ret, &started, &failure);
-        if (attempt >= retries || started || !worth_retrying(rc, ret, &failure))
+        if (attempt >= retries || started || !prop_http_transient(rc, ret, &failure))
             break;
-        if (rc == 0)
-            (void)retry_after_ms(ret, &ms);
-        if (wait_ms(ms, err) < 0)
-            return PROP_E_INTERRUPTED;
+        waited = prop_http_wait(h, attempt, rc == 0 ? ret : NULL, err);
+        if (waited < 0)
+            return waited;
     }
     if (rc < 0 && err != NULL) {
         char brief[256];

@@ -12,9 +12,11 @@
 #include "util/mem.h"
 #include "util/secret.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct prop_http;
 struct prop_http_answer;
@@ -30,6 +32,11 @@ struct prop_http_config {
     uint64_t connect_timeout_ms; /* 0 = 10 s */
     uint64_t stall_timeout_ms;   /* no byte for so long = broken; 0 = 60 s */
     unsigned max_retries;        /* 0 = none; for requests marked idempotent */
+    uint64_t deadline_ms;        /* of prop_now_ms: all requests have failed by then, id "timeout";
+                                    0 = none */
+    const atomic_bool *cancel;   /* borrowed, or NULL: once true all requests end with
+                                    PROP_E_INTERRUPTED, id "cancelled" */
+    bool tls_facts;              /* keep what prop_http_tls tells; costs a little per connection */
 };
 
 int prop_http_new(const struct prop_http_config *config, struct prop_http **ret,
@@ -60,6 +67,8 @@ struct prop_http_request {
                                      answers at most PROP_LIMIT_ERROR_BODY is kept, the rest cut */
     bool idempotent;              /* may be sent again on connect error, reset, 408, 429, 5xx */
     bool follow;                  /* follow redirects (GET and HEAD only) */
+    bool once;                    /* never sent twice, also not by libcurl, which sends a request again
+                                     when the server closes a reused connection without an answer */
 };
 
 struct prop_http_header { char *name, *value; }; /* names in lower case */
@@ -81,6 +90,28 @@ void prop_http_answer_release(struct prop_http_answer *a);
  * PROP_E_INTERRUPTED, or what the sink or body_read failed with. */
 int prop_http_do(struct prop_http *h, const struct prop_http_request *rq,
                  struct prop_http_answer *ret, struct prop_err *err);
+
+/* Is a failure (rc and err), or an answer (rc 0), one that a later try may not meet? Connect errors,
+ * resets, cut answers, 408, 429, 500, 502, 503, 504. */
+bool prop_http_transient(int rc, const struct prop_http_answer *a, const struct prop_err *err);
+/* Wait before try number `attempt` + 2: as long as the answer's Retry-After says (at most 60 s), else
+ * (a NULL, or no such header) 0.2 s, doubled each time up to 5 s, a quarter more or less.
+ * Fails: PROP_E_INTERRUPTED, PROP_E_NETWORK (id "timeout") at the deadline. */
+int prop_http_wait(const struct prop_http *h, unsigned attempt, const struct prop_http_answer *a,
+                   struct prop_err *err);
+
+/* What TLS agreed on, and the server's own certificate, of the last connection that was made (with
+ * tls_facts); empty texts where there was none. Borrowed until the next request. */
+struct prop_http_tls {
+    char version[32];        /* "TLSv1.3" */
+    char subject[256], issuer[256];
+    char not_after[64];      /* as the certificate says it */
+    int64_t not_after_time;  /* seconds of the epoch; 0 = not understood */
+};
+const struct prop_http_tls *prop_http_tls(const struct prop_http *h);
+
+/* The answer's Date (RFC 9110 section 6.6.1); false when there is none. */
+bool prop_http_date_of(const struct prop_http_answer *a, time_t *ret);
 
 /* First header of that (lower-case) name, or NULL; `nth` counts from 0. */
 const char *prop_http_header(const struct prop_http_answer *a, const char *name, size_t nth);

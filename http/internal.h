@@ -7,6 +7,7 @@
 #include "util/err.h"
 
 #include <curl/curl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,10 @@ struct prop_http {
     long connect_timeout_ms;
     uint64_t stall_timeout_ms;
     unsigned max_retries;
+    uint64_t deadline_ms;
+    const atomic_bool *cancel;
+    bool tls_facts;
+    struct prop_http_tls tls;
 };
 
 struct prop_exchange {
@@ -55,10 +60,20 @@ int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err);
 int prop_exchange_verdict(struct prop_exchange *ex, struct prop_err *err);
 void prop_exchange_release(struct prop_exchange *ex);
 
+/* 0, or what ends everything: a signal, a failure elsewhere, the deadline. */
+int prop_http_may_go_on(const struct prop_http *h, struct prop_err *err);
+/* How long to wait for the network before that is asked again. */
+int prop_http_poll_ms(const struct prop_http *h);
+
 /* Trust roots, client certificate, TLS version and proxy rules for one easy handle. */
 int prop_tls_load(struct prop_http *h, const struct prop_http_config *config,
                   struct prop_err *err);
 void prop_tls_apply(const struct prop_http *h, CURL *easy);
+/* With tls_facts: what libcurl says of the connection, and what its certificate says. */
+int prop_tls_overhear(CURL *easy, curl_infotype type, char *data, size_t len, void *h);
+void prop_tls_collect(struct prop_http *h, CURL *easy);
+/* More than "TLS failed": what to do about what libcurl says. */
+const char *prop_tls_hint(const char *curl_text);
 
 /* What a URL is made of; refuses what is no http(s) URL and user names in URLs. */
 struct prop_url {

@@ -176,6 +176,82 @@ void prop_tls_apply(const struct prop_http *h, CURL *easy)
     }
 }
 
+/* "SSL connection using TLSv1.3 / ..." is the only place where libcurl tells the version. */
+int prop_tls_overhear(CURL *easy, curl_infotype type, char *data, size_t len, void *ctx)
+{
+    static const char lead[] = "SSL connection using ";
+    struct prop_http *h = ctx;
+    size_t skip = sizeof(lead) - 1, n = 0;
+
+    (void)easy;
+    if (type != CURLINFO_TEXT || len <= skip || memcmp(data, lead, skip) != 0)
+        return 0;
+    memset(&h->tls, 0, sizeof(h->tls)); /* a new connection */
+    while (skip + n < len && n + 1 < sizeof(h->tls.version) &&
+           strchr(" /\n", data[skip + n]) == NULL)
+        n++;
+    memcpy(h->tls.version, data + skip, n);
+    return 0;
+}
+
+/* "Name:value" of the server's own certificate, the first of the chain. */
+void prop_tls_collect(struct prop_http *h, CURL *easy)
+{
+    const struct curl_certinfo *info = NULL;
+    struct prop_http_tls *t = &h->tls;
+
+    if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &info) != CURLE_OK || info == NULL ||
+        info->num_of_certs < 1)
+        return;
+    for (const struct curl_slist *l = info->certinfo[0]; l != NULL; l = l->next) {
+        const char *colon = strchr(l->data, ':');
+        if (colon == NULL)
+            continue;
+        size_t len = strlen(colon + 1);
+        if (prop_starts_with(l->data, "Subject:"))
+            (void)prop_printable(colon + 1, len, t->subject, sizeof(t->subject));
+        else if (prop_starts_with(l->data, "Issuer:"))
+            (void)prop_printable(colon + 1, len, t->issuer, sizeof(t->issuer));
+        else if (prop_starts_with(l->data, "Expire date:")) {
+            time_t when = curl_getdate(colon + 1, NULL);
+            (void)prop_printable(colon + 1, len, t->not_after, sizeof(t->not_after));
+            t->not_after_time = when == (time_t)-1 ? 0 : (int64_t)when;
+        }
+    }
+}
+
+const struct prop_http_tls *prop_http_tls(const struct prop_http *h)
+{
+    return &h->tls;
+}
+
+const char *prop_tls_hint(const char *curl_text)
+{
+    static const struct {
+        const char *says, *hint;
+    } hints[] = {
+        { "subject name matches", "the certificate is for another name: reach the server by a name "
+                                  "that is in it, or have that name put in" },
+        { "does not match target host", "the certificate is for another name: reach the server by a "
+                                        "name that is in it, or have that name put in" },
+        { "unable to get local issuer", "the server's CA is not known here: give its certificate (PEM)" },
+        { "self-signed", "the server's CA is not known here: give its certificate (PEM)" },
+        { "self signed", "the server's CA is not known here: give its certificate (PEM)" },
+        { "certificate has expired", "the server's certificate is too old: renew it there, or check "
+                                     "this machine's clock" },
+        { "not yet valid", "the server's certificate is not valid yet: check this machine's clock" },
+        { "certificate required", "the server wants a client certificate" },
+        { "handshake failure", "the two have no TLS version or cipher in common, or the server wants "
+                               "a client certificate" },
+        { "wrong version number", "that port does not speak TLS" },
+    };
+
+    for (size_t i = 0; i < PROP_ARRAY_LEN(hints); i++)
+        if (strstr(curl_text, hints[i].says) != NULL)
+            return hints[i].hint;
+    return "check the server's name and give its CA certificate";
+}
+
 const char *prop_http_version(void)
 {
     static char text[64];

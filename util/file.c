@@ -294,7 +294,7 @@ static ssize_t read_full(int fd, uint8_t *chunk, size_t size)
 
 static int copy_to_stdout(struct prop_file_out *f, struct prop_err *err)
 {
-    uint8_t chunk[65536];
+    _Alignas(64) uint8_t chunk[65536];
     ssize_t n = 0;
     int rc = 0;
     if (lseek(f->fd, 0, SEEK_SET) < 0)

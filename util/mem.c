@@ -6,20 +6,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#ifdef PROP_TORTURE
+static long left = -1; /* -1: the environment was not asked yet */
+
+long prop_torture(long n)
+{
+    long before = left;
+    left = n;
+    return before;
+}
 
 static int refused(void)
 {
-#ifdef PROP_TORTURE
-    static long left = -2;
-    if (left == -2) {
+    if (left < 0) {
         const char *text = getenv("PROP_TEST_FAIL_ALLOC");
-        left = text ? strtol(text, NULL, 10) : -1;
+        left = text ? strtol(text, NULL, 10) : 0;
     }
-    if (left > 0 && --left == 0)
-        return 1;
-#endif
+    return left > 0 && --left == 0;
+}
+#else
+static int refused(void)
+{
     return 0;
 }
+#endif
 
 void *prop_alloc(size_t size)
 {
@@ -29,6 +41,14 @@ void *prop_alloc(size_t size)
 void *prop_zalloc(size_t size)
 {
     return refused() ? NULL : calloc(1, size ? size : 1);
+}
+
+void *prop_alloc_pages(size_t size)
+{
+    void *p = NULL;
+    if (refused() || posix_memalign(&p, (size_t)sysconf(_SC_PAGESIZE), size ? size : 1) != 0)
+        return NULL;
+    return p;
 }
 
 void *prop_realloc_array(void *p, size_t count, size_t size)

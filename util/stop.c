@@ -1,10 +1,11 @@
 #include "util/stop.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 static volatile sig_atomic_t stop_signal;
-static volatile sig_atomic_t held;
+static atomic_int held; /* they nest, and threads may hold at once */
 
 void prop_stop_request(int signal_number)
 {
@@ -18,17 +19,17 @@ bool prop_stop_requested(void)
 
 void prop_stop_hold(void)
 {
-    held = 1;
+    (void)atomic_fetch_add(&held, 1);
 }
 
 void prop_stop_release(void)
 {
-    held = 0;
+    (void)atomic_fetch_sub(&held, 1);
 }
 
 int prop_stop_check(struct prop_err *err)
 {
-    if (!stop_signal || held)
+    if (!stop_signal || atomic_load(&held) > 0)
         return 0;
     return prop_err_set(err, PROP_E_INTERRUPTED, "interrupted by signal %d", (int)stop_signal);
 }
