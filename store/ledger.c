@@ -5,7 +5,7 @@
  *
  * Refuses: a ledger written by a newer version of the tools, a file others can write.
  */
-#include "store/ledger.h"
+#include "store/ledger_internal.h"
 
 #include "util/file.h"
 #include "util/stop.h"
@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -21,27 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ledger_schema = 1, busy_timeout_ms = 10000, lock_poll_ms = 20 };
+enum { lock_poll_ms = 20 };
 static const uint64_t lock_wait_ms = 15 * 60 * 1000;
 
-struct prop_ledger {
-    sqlite3 *db;
-    char *path;
-    char *lock_path;
-    int lock_fd; /* -1 = not held */
-};
-
-static const char schema_text[] =
-    "CREATE TABLE IF NOT EXISTS policy ("
-    " id INTEGER PRIMARY KEY AUTOINCREMENT, kbs TEXT NOT NULL, time INTEGER NOT NULL,"
-    " rego TEXT NOT NULL, document TEXT);"
-    "CREATE INDEX IF NOT EXISTS policy_kbs ON policy (kbs, id);"
-    "CREATE TABLE IF NOT EXISTS key ("
-    " kbs TEXT NOT NULL, path TEXT NOT NULL, fingerprint TEXT NOT NULL, image TEXT,"
-    " time INTEGER NOT NULL, PRIMARY KEY (kbs, path));"
-    "PRAGMA user_version = 1;";
-
-static int fail(const struct prop_ledger *l, int rc, const char *what, struct prop_err *err)
+int prop_ledger_fail(const struct prop_ledger *l, int rc, const char *what, struct prop_err *err)
 {
     if (rc == SQLITE_NOMEM)
         return prop_err_nomem(err);
@@ -78,44 +60,10 @@ static int make_file(const char *path, struct prop_err *err)
     return 0;
 }
 
-static int read_version(struct prop_ledger *l, int *ret, struct prop_err *err)
-{
-    sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(l->db, "PRAGMA user_version", -1, &st, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(st);
-    if (rc == SQLITE_ROW)
-        *ret = sqlite3_column_int(st, 0);
-    (void)sqlite3_finalize(st);
-    return rc == SQLITE_ROW ? 0 : fail(l, rc, "read", err);
-}
-
-static int exec(struct prop_ledger *l, const char *sql, const char *what, struct prop_err *err)
+int prop_ledger_exec(struct prop_ledger *l, const char *sql, const char *what, struct prop_err *err)
 {
     int rc = sqlite3_exec(l->db, sql, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? 0 : fail(l, rc, what, err);
-}
-
-static int set_up(struct prop_ledger *l, struct prop_err *err)
-{
-    (void)sqlite3_busy_timeout(l->db, busy_timeout_ms);
-    int version = 0;
-    int rc = read_version(l, &version, err);
-    if (rc != 0)
-        return rc;
-    if (version > ledger_schema)
-        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "ledger-version",
-                               "ledger '%s' has schema %d, this tool knows %d", l->path, version,
-                               (int)ledger_schema);
-    if (version == ledger_schema)
-        return 0;
-    /* Two first runs at once: the second waits here and finds the tables made. */
-    rc = exec(l, "BEGIN IMMEDIATE", "make", err);
-    if (rc == 0)
-        rc = exec(l, schema_text, "make", err);
-    if (rc == 0)
-        rc = exec(l, "COMMIT", "make", err);
-    return rc;
+    return rc == SQLITE_OK ? 0 : prop_ledger_fail(l, rc, what, err);
 }
 
 static int default_path(char **ret, struct prop_err *err)
@@ -150,7 +98,7 @@ int prop_ledger_open(const char *path, struct prop_ledger **ret, struct prop_err
     }
     if (rc == 0) {
         int sql = sqlite3_open_v2(l->path, &l->db, SQLITE_OPEN_READWRITE, NULL);
-        rc = sql == SQLITE_OK ? set_up(l, err) : fail(l, sql, "open", err);
+        rc = sql == SQLITE_OK ? prop_ledger_set_up(l, err) : prop_ledger_fail(l, sql, "open", err);
     }
     if (rc != 0) {
         prop_ledger_close(l);
@@ -226,9 +174,8 @@ void prop_ledger_unlock(struct prop_ledger *l)
     l->lock_fd = -1;
 }
 
-/* Prepare `sql` and bind up to four texts (NULL binds SQL's NULL); ends at the first `n`. */
-static int prepare(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
-                   sqlite3_stmt **ret, struct prop_err *err)
+int prop_ledger_prepare(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
+                        sqlite3_stmt **ret, struct prop_err *err)
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(l->db, sql, -1, &st, NULL);
@@ -236,18 +183,17 @@ static int prepare(struct prop_ledger *l, const char *sql, const char *const *te
         rc = sqlite3_bind_text(st, i + 1, texts[i], -1, SQLITE_STATIC);
     if (rc != SQLITE_OK) {
         (void)sqlite3_finalize(st);
-        return fail(l, rc, "use", err);
+        return prop_ledger_fail(l, rc, "use", err);
     }
     *ret = st;
     return 0;
 }
 
-/* A statement that gives no rows; `time` is bound behind the texts when `with_time`. */
-static int change(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
-                  bool with_time, struct prop_err *err)
+int prop_ledger_change(struct prop_ledger *l, const char *sql, const char *const *texts, int n,
+                       bool with_time, struct prop_err *err)
 {
     sqlite3_stmt *st = NULL;
-    int rc = prepare(l, sql, texts, n, &st, err);
+    int rc = prop_ledger_prepare(l, sql, texts, n, &st, err);
     if (rc != 0)
         return rc;
     int sql_rc = SQLITE_OK;
@@ -256,11 +202,11 @@ static int change(struct prop_ledger *l, const char *sql, const char *const *tex
     if (sql_rc == SQLITE_OK)
         sql_rc = sqlite3_step(st);
     (void)sqlite3_finalize(st);
-    return sql_rc == SQLITE_DONE ? 0 : fail(l, sql_rc, "write", err);
+    return sql_rc == SQLITE_DONE ? 0 : prop_ledger_fail(l, sql_rc, "write", err);
 }
 
-/* Text of a column into fresh memory; NULL for SQL's NULL. */
-static int column(struct prop_ledger *l, sqlite3_stmt *st, int i, char **ret, struct prop_err *err)
+int prop_ledger_column(struct prop_ledger *l, sqlite3_stmt *st, int i, char **ret,
+                       struct prop_err *err)
 {
     if (sqlite3_column_type(st, i) == SQLITE_NULL) {
         *ret = NULL;
@@ -268,7 +214,7 @@ static int column(struct prop_ledger *l, sqlite3_stmt *st, int i, char **ret, st
     }
     const unsigned char *text = sqlite3_column_text(st, i);
     if (text == NULL)
-        return fail(l, SQLITE_NOMEM, "read", err);
+        return prop_ledger_fail(l, SQLITE_NOMEM, "read", err);
     char *copy = prop_strndup((const char *)text, (size_t)sqlite3_column_bytes(st, i));
     if (copy == NULL)
         return prop_err_nomem(err);
@@ -276,86 +222,33 @@ static int column(struct prop_ledger *l, sqlite3_stmt *st, int i, char **ret, st
     return 0;
 }
 
-int prop_ledger_add_policy(struct prop_ledger *l, const char *kbs_url, const char *rego,
-                           const char *document, struct prop_err *err)
+int prop_ledger_rows(struct prop_ledger *l, sqlite3_stmt *st, json_t *(*row)(sqlite3_stmt *st),
+                     json_t **ret, struct prop_err *err)
 {
-    const char *const texts[] = { kbs_url, rego, document };
-    return change(l, "INSERT INTO policy (kbs, rego, document, time) VALUES (?, ?, ?, ?)", texts, 3,
-                  true, err);
-}
-
-int prop_ledger_last_policy(struct prop_ledger *l, const char *kbs_url, char **ret_rego,
-                            char **ret_document, struct prop_err *err)
-{
-    const char *const texts[] = { kbs_url };
-    sqlite3_stmt *st = NULL;
-    int rc = prepare(l, "SELECT rego, document FROM policy WHERE kbs = ? ORDER BY id DESC LIMIT 1",
-                     texts, 1, &st, err);
-    if (rc != 0)
-        return rc;
-    prop_auto_free char *rego = NULL;
-    prop_auto_free char *document = NULL;
-    int sql = sqlite3_step(st);
-    if (sql == SQLITE_ROW) {
-        rc = column(l, st, 0, &rego, err);
-        if (rc == 0)
-            rc = column(l, st, 1, &document, err);
-    } else if (sql == SQLITE_DONE) {
-        rc = prop_err_set_id(err, PROP_E_NOTFOUND, "policy-unknown",
-                             "no policy for '%s' is in the ledger", kbs_url);
-    } else {
-        rc = fail(l, sql, "read", err);
-    }
+    prop_auto_json json_t *list = json_array();
+    int rc = list != NULL ? 0 : prop_err_nomem(err);
+    int sql = SQLITE_DONE;
+    while (rc == 0 && (sql = sqlite3_step(st)) == SQLITE_ROW)
+        if (json_array_append_new(list, row(st)) != 0)
+            rc = prop_err_nomem(err);
+    if (rc == 0 && sql != SQLITE_DONE)
+        rc = prop_ledger_fail(l, sql, "read", err);
     (void)sqlite3_finalize(st);
-    if (rc != 0)
-        return rc;
-    *ret_rego = PROP_TAKE(rego);
-    *ret_document = PROP_TAKE(document);
-    return 0;
+    if (rc == 0)
+        *ret = PROP_TAKE(list);
+    return rc;
 }
 
-int prop_ledger_add_key(struct prop_ledger *l, const char *kbs_url, const char *path,
-                        const char *kek_fingerprint, const char *image_ref, struct prop_err *err)
+int prop_ledger_begin(struct prop_ledger *l, struct prop_err *err)
 {
-    const char *const texts[] = { kbs_url, path, kek_fingerprint, image_ref };
-    return change(l,
-                  "INSERT OR REPLACE INTO key (kbs, path, fingerprint, image, time)"
-                  " VALUES (?, ?, ?, ?, ?)",
-                  texts, 4, true, err);
+    return prop_ledger_exec(l, "BEGIN IMMEDIATE", "write", err);
 }
 
-int prop_ledger_forget_key(struct prop_ledger *l, const char *kbs_url, const char *path,
-                           struct prop_err *err)
+int prop_ledger_commit(struct prop_ledger *l, int rc, struct prop_err *err)
 {
-    const char *const texts[] = { kbs_url, path };
-    return change(l, "DELETE FROM key WHERE kbs = ? AND path = ?", texts, 2, false, err);
-}
-
-int prop_ledger_find_key(struct prop_ledger *l, const char *kbs_url, const char *path,
-                         char ret_fingerprint[17], struct prop_err *err)
-{
-    const char *const texts[] = { kbs_url, path };
-    sqlite3_stmt *st = NULL;
-    int rc = prepare(l, "SELECT fingerprint FROM key WHERE kbs = ? AND path = ?", texts, 2, &st,
-                     err);
+    if (rc == 0)
+        rc = prop_ledger_exec(l, "COMMIT", "write", err);
     if (rc != 0)
-        return rc;
-    prop_auto_free char *found = NULL;
-    int sql = sqlite3_step(st);
-    if (sql == SQLITE_ROW)
-        rc = column(l, st, 0, &found, err);
-    else if (sql == SQLITE_DONE)
-        rc = prop_err_set_id(err, PROP_E_NOTFOUND, "key-unknown", "key '%s' is not in the ledger",
-                             path);
-    else
-        rc = fail(l, sql, "read", err);
-    (void)sqlite3_finalize(st);
-    if (rc != 0)
-        return rc;
-    if (found == NULL || strlen(found) != 16)
-        return prop_err_set_id(err, PROP_E_INPUT, "ledger-damaged",
-                               "ledger '%s': the fingerprint of key '%s' is malformed", l->path,
-                               path);
-    memcpy(ret_fingerprint, found, 17);
-    return 0;
+        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
 }
