@@ -16,7 +16,8 @@ enum prop_ffi_status {
     PROP_FFI_OK = 0,
     PROP_FFI_ERROR = 1,     /* the text says why */
     PROP_FFI_UNDEFINED = 2, /* a Rego rule without a value */
-    PROP_FFI_PANIC = 3      /* a bug on the other side, caught */
+    PROP_FFI_PANIC = 3,     /* a bug on the other side, caught */
+    PROP_FFI_CIRCLE = 4     /* a Rego rule that needs itself; the text says which */
 };
 
 void prop_ffi_text_free(char *text);
@@ -34,6 +35,9 @@ int prop_ffi_rego_set_data(struct prop_ffi_rego *r, const char *json, size_t len
 int prop_ffi_rego_set_input(struct prop_ffi_rego *r, const char *json, size_t len, char **ret_text);
 int prop_ffi_rego_eval(struct prop_ffi_rego *r, const char *rule, size_t len, char **ret_text);
 int prop_ffi_rego_describe(struct prop_ffi_rego *r, char **ret_text);
+int prop_ffi_rego_outline(struct prop_ffi_rego *r, char **ret_text);
+int prop_ffi_rego_extend(const struct prop_ffi_rego *r, const char *text, size_t len,
+                         struct prop_ffi_rego **ret, char **ret_text);
 
 int prop_ffi_toml_to_json(const char *text, size_t len, char **ret_text);
 

@@ -67,6 +67,23 @@ int prop_rego_describe(struct prop_rego *r, json_t **ret, struct prop_err *err)
     return no_engine(err, "policy");
 }
 
+int prop_rego_outline(struct prop_rego *r, json_t **ret, struct prop_err *err)
+{
+    (void)r;
+    (void)ret;
+    return no_engine(err, "policy");
+}
+
+int prop_rego_extend(const struct prop_rego *r, const char *text, size_t len,
+                     struct prop_rego **ret, struct prop_err *err)
+{
+    (void)r;
+    (void)text;
+    (void)len;
+    (void)ret;
+    return no_engine(err, "policy");
+}
+
 void prop_rego_free(struct prop_rego *r)
 {
     (void)r;

@@ -51,8 +51,10 @@ static int fail_syntax(struct prop_err *err, int status, const char *name, const
         return fail(err, status, "rego-syntax", what, text);
     const char *line = strstr(text, "error: ");
     line = line ? line + strlen("error: ") : text;
-    return prop_err_set_id(err, PROP_E_INPUT, "rego-syntax", "%s: %s%.*s", what,
-                           position(text, where, sizeof where), (int)strcspn(line, "\n"), line);
+    return prop_err_set_id(err, PROP_E_INPUT,
+                           status == PROP_FFI_CIRCLE ? "rego-recursion" : "rego-syntax",
+                           "%s: %s%.*s", what, position(text, where, sizeof where),
+                           (int)strcspn(line, "\n"), line);
 }
 
 int prop_rego_new(const char *name, const char *text, size_t len, struct prop_rego **ret,
@@ -153,6 +155,32 @@ int prop_rego_describe(struct prop_rego *r, json_t **ret, struct prop_err *err)
 
     return status == PROP_FFI_OK ? parse_answer(answer, ret, err)
                                  : fail(err, status, "rego-eval", "the policy", answer);
+}
+
+int prop_rego_outline(struct prop_rego *r, json_t **ret, struct prop_err *err)
+{
+    prop_auto_ffi_text char *answer = NULL;
+    int status = prop_ffi_rego_outline(r->ffi, &answer);
+
+    return status == PROP_FFI_OK ? parse_answer(answer, ret, err)
+                                 : fail(err, status, "rego-eval", "the policy", answer);
+}
+
+int prop_rego_extend(const struct prop_rego *r, const char *text, size_t len,
+                     struct prop_rego **ret, struct prop_err *err)
+{
+    prop_auto_ffi_text char *answer = NULL;
+    struct prop_rego *more = prop_zalloc(sizeof *more);
+
+    if (!more)
+        return prop_err_nomem(err);
+    int status = prop_ffi_rego_extend(r->ffi, text, len, &more->ffi, &answer);
+    if (status == PROP_FFI_OK) {
+        *ret = more;
+        return 0;
+    }
+    prop_free(more);
+    return fail_syntax(err, status, "", answer);
 }
 
 void prop_rego_free(struct prop_rego *r)

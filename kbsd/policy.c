@@ -8,11 +8,6 @@
 #define NAME_MAX_LEN 255 /* a file name of the real server's storage (kbs.md 3) */
 #define REGO_SUFFIX 5    /* ".rego" */
 
-/* The engine's parser tries each bracket as a comprehension first and parses what is inside twice:
- * 18 levels take a second, 30 an hour. Real policies have five or six. */
-#define BRACKETS_MAX 12
-#define PARENTHESES_MAX 200
-
 static const char *const class_policy_id[PROP_KBSD_CLASSES] = { "default_cpu", "default_gpu" };
 
 bool prop_kbsd_key_fits(const char *key, size_t suffix)
@@ -92,48 +87,12 @@ void prop_kbsd_policy_warm(struct prop_kbsd *k)
                       &k->attestation_policy[i], NULL);
 }
 
-/* Past a string, a raw string or a comment that begins at text[i]; else i. */
-static size_t skip_quoted(const char *text, size_t len, size_t i)
-{
-    char end = text[i] == '#' ? '\n' : text[i];
-
-    if (strchr("#\"`", text[i]) == NULL || text[i] == '\0')
-        return i;
-    for (i++; i < len && text[i] != end; i++)
-        if (end == '"' && text[i] == '\\')
-            i++;
-    return i;
-}
-
-static int check_nesting(const char *text, size_t len, struct prop_err *err)
-{
-    unsigned brackets = 0;
-    unsigned parentheses = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        i = skip_quoted(text, len, i);
-        if (i >= len)
-            break;
-        brackets += text[i] == '[' || text[i] == '{';
-        brackets -= (text[i] == ']' || text[i] == '}') && brackets > 0;
-        parentheses += text[i] == '(';
-        parentheses -= text[i] == ')' && parentheses > 0;
-        if (brackets > BRACKETS_MAX || parentheses > PARENTHESES_MAX)
-            return prop_err_set_id(err, PROP_E_INPUT, "rego-syntax",
-                                   "more than %d brackets or %d parentheses inside each other",
-                                   BRACKETS_MAX, PARENTHESES_MAX);
-    }
-    return 0;
-}
-
 int prop_kbsd_policy_set_resource(struct prop_kbsd *k, const char *text, size_t len,
                                   char **ret_detail, struct prop_err *err)
 {
     prop_auto_rego struct prop_rego *rego = NULL;
-    int rc = check_nesting(text, len, err);
+    int rc = prop_rego_new("", text, len, &rego, ret_detail, err);
 
-    if (rc == 0)
-        rc = prop_rego_new("", text, len, &rego, ret_detail, err);
     if (rc == 0)
         rc = prop_kbsdb_put(k->db, PROP_KBSDB_RESOURCE_POLICY, PROP_KBSD_RESOURCE_POLICY_ID, text,
                             len, err);
@@ -151,9 +110,7 @@ int prop_kbsd_policy_set_attestation(struct prop_kbsd *k, const char *id, const 
 
     if (!prop_kbsd_key_fits(id, REGO_SUFFIX))
         return prop_err_set_id(err, PROP_E_INPUT, "policy-id", "policy id cannot be stored");
-    int rc = check_nesting(text, len, err);
-    if (rc == 0)
-        rc = prop_rego_new("", text, len, &rego, NULL, err);
+    int rc = prop_rego_new("", text, len, &rego, NULL, err);
     if (rc == 0)
         rc = prop_kbsdb_put(k->db, PROP_KBSDB_ATTESTATION_POLICY, id, text, len, err);
     for (size_t i = 0; rc == 0 && i < PROP_KBSD_CLASSES; i++) {

@@ -8,8 +8,10 @@
 #[cfg(feature = "wasmtime")]
 extern crate wasmtime_c_api;
 
+mod guard;
 #[cfg(feature = "wasmtime")]
 mod limits;
+mod outline;
 mod rego;
 mod text;
 mod toml;

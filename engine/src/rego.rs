@@ -1,12 +1,14 @@
 //! Rego by regorus, driven as Trustee drives it: a fresh engine in its default dialect, one policy,
 //! data, input, then `query_reference_value` as an extension with one argument.
 
+use std::collections::HashSet;
 use std::ffi::{c_char, c_void, CStr, CString};
 
-use regorus::unstable::{Expr, Rule, RuleHead};
-use regorus::{Engine, Value};
+use regorus::{Engine, LimitError, Value};
 
-use crate::text::{guard, take};
+use crate::guard::{check_text, check_uses, limit, Refusal, TIME};
+use crate::outline;
+use crate::text::{guard, take, Status};
 
 pub struct Rego {
     engine: Engine,
@@ -46,7 +48,8 @@ impl Reference {
     }
 }
 
-/// Parse a policy. Error text: the parser's own, several lines.
+/// Parse a policy. Error text: the parser's own, several lines; a circle answers with its own
+/// status.
 #[no_mangle]
 pub unsafe extern "C" fn prop_ffi_rego_new(
     name: *const c_char,
@@ -56,11 +59,61 @@ pub unsafe extern "C" fn prop_ffi_rego_new(
     ret: *mut *mut Rego,
     ret_text: *mut *mut c_char,
 ) -> i32 {
-    guard(ret_text, || {
+    let mut circle = false;
+    let status = guard(ret_text, || {
+        let (name, text) = (take(name, name_len)?, take(text, len)?);
+        check_text(name, text)?;
         let mut engine = Engine::new();
-        engine
-            .add_policy(take(name, name_len)?.to_string(), take(text, len)?.to_string())
-            .map_err(|e| e.to_string())?;
+        limit(&mut engine)?;
+        engine.add_policy(name.to_string(), text.to_string()).map_err(|e| e.to_string())?;
+        check_rules(&mut engine, &mut circle)?;
+        *ret = Box::into_raw(Box::new(Rego { engine }));
+        Ok(Some(String::new()))
+    });
+    if circle && status == Status::Error as i32 {
+        Status::Circle as i32
+    } else {
+        status
+    }
+}
+
+/// Refuse rules that would never end, in the form of the parser's errors.
+fn check_rules(engine: &mut Engine, circle: &mut bool) -> Result<(), String> {
+    for module in engine.get_modules() {
+        let (name, why) = match check_uses(&outline::uses(module)) {
+            Ok(()) => continue,
+            Err(Refusal::Circle(names)) => {
+                *circle = true;
+                let why = match names.as_slice() {
+                    [one] => format!("'{one}' needs itself"),
+                    _ => format!("'{}', which needs '{}' again", names.join("' needs '"), names[0]),
+                };
+                (names[0].clone(), why)
+            }
+            Err(Refusal::Deep(name)) => {
+                let why = format!("'{name}' needs rules that need rules, too many of them");
+                (name, why)
+            }
+        };
+        let rule = module.policy.iter().find(|r| outline::rule_name(r) == name);
+        return Err(rule.map_or(why.clone(), |r| r.span().message("error", &why)));
+    }
+    Ok(())
+}
+
+/// A copy with one more text, of the same package: the way to ask about parts of a policy.
+#[no_mangle]
+pub unsafe extern "C" fn prop_ffi_rego_extend(
+    rego: *const Rego,
+    text: *const c_char,
+    len: usize,
+    ret: *mut *mut Rego,
+    ret_text: *mut *mut c_char,
+) -> i32 {
+    guard(ret_text, || {
+        let text = take(text, len)?;
+        let mut engine = (*rego).engine.clone();
+        engine.add_policy("probe".to_string(), text.to_string()).map_err(|e| e.to_string())?;
         *ret = Box::into_raw(Box::new(Rego { engine }));
         Ok(Some(String::new()))
     })
@@ -100,7 +153,7 @@ pub unsafe extern "C" fn prop_ffi_rego_set_reference(
 }
 
 /// regorus' extension error type, reached without naming the crate that defines it.
-fn anyhow_error<E: From<std::io::Error>>(text: String) -> E {
+pub fn anyhow_error<E: From<std::io::Error>>(text: String) -> E {
     E::from(std::io::Error::other(text))
 }
 
@@ -141,10 +194,15 @@ pub unsafe extern "C" fn prop_ffi_rego_eval(
     ret_text: *mut *mut c_char,
 ) -> i32 {
     guard(ret_text, || {
-        let value = match (*rego).engine.eval_rule(take(rule, len)?.to_string()) {
+        let answer = (*rego).engine.eval_rule(take(rule, len)?.to_string());
+        let _ = (*rego).engine.take_prints();
+        let value = match answer {
             Ok(Value::Undefined) => return Ok(None),
             Ok(value) => value,
             Err(e) if e.to_string().contains("not a valid rule path") => return Ok(None),
+            Err(e) if matches!(e.downcast_ref(), Some(LimitError::TimeLimitExceeded { .. })) => {
+                return Err(format!("stopped after {} s", TIME.as_secs()));
+            }
             Err(e) => return Err(e.to_string()),
         };
         serde_json::to_string(&value).map(Some).map_err(|e| e.to_string())
@@ -161,10 +219,11 @@ pub unsafe extern "C" fn prop_ffi_rego_describe(
         let engine = &mut (*rego).engine;
         let package = engine.get_packages().map_err(|e| e.to_string())?.pop().unwrap_or_default();
         let mut rules: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
         for module in engine.get_modules() {
             for rule in &module.policy {
-                let name = rule_name(rule);
-                if !name.is_empty() && !rules.contains(&name) {
+                let name = outline::rule_name(rule);
+                if !name.is_empty() && seen.insert(name.clone()) {
                     rules.push(name);
                 }
             }
@@ -173,42 +232,11 @@ pub unsafe extern "C" fn prop_ffi_rego_describe(
     })
 }
 
-fn rule_name(rule: &Rule) -> String {
-    let refr = match rule {
-        Rule::Spec { head, .. } => match head {
-            RuleHead::Compr { refr, .. }
-            | RuleHead::Set { refr, .. }
-            | RuleHead::Func { refr, .. } => refr,
-        },
-        Rule::Default { refr, .. } => refr,
-    };
-    path(refr.as_ref())
-}
-
-/// "a.b" for the reference a.b[x]: what lies before the first part that is computed.
-fn path(expr: &Expr) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut at = expr;
-    loop {
-        match at {
-            Expr::Var { span, .. } => {
-                parts.push(span.text().to_string());
-                break;
-            }
-            Expr::RefDot { refr, field, .. } => {
-                parts.push(field.0.text().to_string());
-                at = refr.as_ref();
-            }
-            Expr::RefBrack { refr, index, .. } => {
-                match index.as_ref() {
-                    Expr::String { span, .. } => parts.push(span.text().to_string()),
-                    _ => parts.clear(),
-                }
-                at = refr.as_ref();
-            }
-            _ => return String::new(),
-        }
-    }
-    parts.reverse();
-    parts.join(".")
+/// The policy as data (outline.rs).
+#[no_mangle]
+pub unsafe extern "C" fn prop_ffi_rego_outline(rego: *mut Rego, ret_text: *mut *mut c_char) -> i32 {
+    guard(ret_text, || {
+        let module = (*rego).engine.get_modules().first().ok_or("no policy")?;
+        Ok(Some(outline::describe(module).to_string()))
+    })
 }

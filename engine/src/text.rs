@@ -1,7 +1,9 @@
 //! Strings across the C boundary: owned, NUL-terminated, freed by `prop_ffi_text_free`.
 
+use std::cell::Cell;
 use std::ffi::{c_char, CString};
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, set_hook, take_hook, AssertUnwindSafe};
+use std::sync::Once;
 
 /// What every call answers; the numbers are those of ffi.h.
 #[repr(i32)]
@@ -11,6 +13,8 @@ pub enum Status {
     Error = 1,
     Undefined = 2,
     Panic = 3,
+    /// A rule that needs itself.
+    Circle = 4,
 }
 
 /// Give `text` to C. A NUL inside cannot be carried and becomes U+FFFD.
@@ -32,12 +36,34 @@ pub unsafe fn take<'a>(data: *const c_char, len: usize) -> Result<&'a str, Strin
     std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic that is caught and handed on as an error must not write to stderr as well; any other
+/// one still says where it was.
+fn quiet_when_guarded() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !GUARDED.with(Cell::get) {
+                before(info);
+            }
+        }));
+    });
+}
+
 /// Run `body`; no panic leaves it. Its text, good or bad, goes to `ret_text`.
 pub fn guard<F>(ret_text: *mut *mut c_char, body: F) -> i32
 where
     F: FnOnce() -> Result<Option<String>, String>,
 {
-    let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
+    quiet_when_guarded();
+    let outer = GUARDED.with(|g| g.replace(true));
+    let caught = catch_unwind(AssertUnwindSafe(body));
+    GUARDED.with(|g| g.set(outer));
+    let (status, text) = match caught {
         Ok(Ok(Some(text))) => (Status::Ok, text),
         Ok(Ok(None)) => (Status::Undefined, String::new()),
         Ok(Err(text)) => (Status::Error, text),
