@@ -7,12 +7,15 @@
  *     tee = "snp"
  *     tier = "affirming"                      # optional
  *     measurement = ["sha384:..."]            # optional, any of them
+ *
+ * All members of a rule: policy/rule.h; for people: examples/policies/README.md.
  */
 #ifndef PROP_POLICY_DOCUMENT_H
 #define PROP_POLICY_DOCUMENT_H
 
 #include "policy/allow.h"
 #include "policy/build.h"
+#include "policy/conditions.h"
 #include "policy/preset.h"
 #include "policy/rule.h"
 #include "util/buf.h"
@@ -25,7 +28,8 @@
 
 struct prop_policy_doc;
 /* Read and validate; the form follows the text (JSON starts with '{'). `what` names it.
- * Fails: PROP_E_INPUT (id "toml-syntax", "json-syntax", "bad-policy", "bad-rule"), PROP_E_LIMIT. */
+ * Fails: PROP_E_INPUT (id "toml-syntax", "json-syntax", "bad-policy", "bad-rule"), PROP_E_LIMIT;
+ * every complaint about the content names the line ("'policy.toml:7': rule 2: ..."). */
 int prop_policy_doc_parse(const char *text, size_t len, const char *what,
                           struct prop_policy_doc **ret, struct prop_err *err);
 int prop_policy_doc_new(struct prop_policy_doc **ret, struct prop_err *err); /* no rules: deny all */
@@ -43,5 +47,19 @@ int prop_policy_doc_add(struct prop_policy_doc *d, const json_t *rule, bool *ret
  * text whose list of rules cannot be added to without rewriting it. */
 int prop_policy_doc_write(const struct prop_policy_doc *d, struct prop_buf *out,
                           struct prop_err *err);
+/* Take rule number `index` (from 0) out, of the text too; every other byte that is not between that
+ * rule's lines stays. Only before anything was added. Fails: PROP_E_UNSUPPORTED (id "policy-form"),
+ * PROP_E_NOTFOUND (id "no-such-rule"). */
+int prop_policy_doc_remove(struct prop_policy_doc *d, size_t index, struct prop_err *err);
+/* Fill the pins of rules that say `measured` (policy/measured.h); `text` as above is left alone, so
+ * write it before. Fails as prop_policy_measured_fill. */
+int prop_policy_doc_measure(struct prop_policy_doc *d, const json_t *measured, struct prop_err *err);
+/* A document of the rules in normal form, without comments between them: what is remembered where
+ * the text alone does not tell the values (after prop_policy_doc_measure). */
+int prop_policy_doc_plain(const struct prop_policy_doc *d, struct prop_buf *out,
+                          struct prop_err *err);
+/* Does this text begin as a policy document does (JSON, or a TOML key or table), or is it to be taken
+ * for Rego? */
+bool prop_policy_doc_looks_like(const char *text, size_t len);
 
 #endif

@@ -81,10 +81,10 @@ static void test_refused(void **state)
         { "version = 1\n[[rule]\n", PROP_E_INPUT, "toml-syntax", "'p.toml'" },
         { "{\"version\":1,\"version\":1}", PROP_E_INPUT, "json-syntax", "'p.toml'" },
         { "{\"version\":1} x", PROP_E_INPUT, "json-syntax", "'p.toml'" },
-        { "version = 1\nrule = [3]", PROP_E_INPUT, "bad-rule", "rule 1 of 'p.toml'" },
+        { "version = 1\nrule = [3]", PROP_E_INPUT, "bad-rule", "'p.toml:2': rule 1: not a table" },
         { "version = 1\n[[rule]]\nresource = \"a/b/c\"\ntier = \"affirming\"\n[[rule]]\n"
           "resource = \"a/b/d\"\nteee = \"snp\"\ntier = \"affirming\"",
-          PROP_E_INPUT, "bad-rule", "rule 2 of 'p.toml': unknown key 'teee'" },
+          PROP_E_INPUT, "bad-rule", "'p.toml:7': rule 2: unknown key 'teee'" },
         { "version = 1\n[[rule]]\ntier = \"affirming\"", PROP_E_INPUT, "bad-rule", "'resource'" },
         { "version = 1\n[[rule]]\nresource = \"a/b\"\ntier = \"affirming\"", PROP_E_INPUT, "bad-rule",
           "'a/b'" },
@@ -212,7 +212,8 @@ static void test_add_once(void **state)
     assert_true(add(d, "{\"resource\":\"t/*/app-*\",\"tier\":\"warning\"}"));
     assert_false(add(d, "{\"resource\":\"t/key/app-1\",\"tee\":\"tdx\",\"tier\":\"affirming\"}"));
     assert_true(add(d, "{\"resource\":\"t/key/ap\",\"tee\":\"tdx\",\"tier\":\"affirming\"}"));
-    assert_true(add(d, "{\"resource\":\"t/key/app-*\",\"tier\":\"warning\"}"));
+    assert_false(add(d, "{\"resource\":\"t/key/app-*\",\"tier\":\"warning\"}"));
+    assert_true(add(d, "{\"resource\":\"t/key/*\",\"tier\":\"warning\"}"));
     /* Hardware of any kind does not cover sample evidence. */
     assert_true(add(d, "{\"resource\":\"t/key/app-1\",\"tee\":\"sample\",\"tier\":\"affirming\"}"));
     /* A rule that is none is not added. */
@@ -259,6 +260,10 @@ static void test_write_toml(void **state)
                &out);
     assert_string_equal(prop_buf_str(&out), "version = 1\n\n[[rule]]\nresource = \"a/b/c\"\n"
                                             "tee = \"snp\"\nallow_any_guest = true\n");
+    prop_auto_buf struct prop_buf crlf = PROP_BUF_INIT(10000);
+    write_with("version = 1\r\n# end", "{\"resource\":\"a/b/c\",\"tier\":\"warning\"}", &crlf);
+    assert_string_equal(prop_buf_str(&crlf), "version = 1\r\n# end\r\n\r\n[[rule]]\r\n"
+                                             "resource = \"a/b/c\"\r\ntier = \"warning\"\r\n");
 }
 
 static void test_write_json(void **state)
