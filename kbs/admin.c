@@ -1,10 +1,13 @@
 /* The admin API: resources, policies, reference values. */
 #include "kbs/internal.h"
+#include "kbs/probe.h"
+#include "kbs/reference.h"
 
 #include "util/encode.h"
 #include "util/mem.h"
 #include "util/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { LEEWAY_S = 60 };
@@ -12,25 +15,45 @@ enum { LEEWAY_S = 60 };
 /* A refusal of the administrator, with what we know of the token that the server does not say. */
 static void explain_admin(const struct prop_kbs *k, struct prop_err *err)
 {
-    if (!err || err->code != PROP_E_AUTH || !err->id || !prop_starts_with(err->id, "admin-auth"))
+    if (err->code != PROP_E_AUTH || !prop_starts_with(prop_err_id(err), "admin-auth"))
         return;
-    if (!k->admin_key && k->token_exp && k->token_exp + LEEWAY_S < prop_wall_time()) {
-        char when[21];
-        prop_rfc3339(k->token_exp, when);
+    bool times = strstr(err->message, "Cannot verify token") || strcmp(err->id, "admin-auth") == 0;
+    if (k->bearer && times && k->clock_known && labs(k->clock_ahead_s) > LEEWAY_S) {
         err->hint[0] = 0;
-        (void)prop_err_hint(err, "the admin token expired at %s: get a new one", when);
+        (void)prop_err_hint(err, "the server's clock is %ld s %s this machine's: tokens are good "
+                                 "for a time by the server's clock", labs(k->clock_ahead_s),
+                            k->clock_ahead_s > 0 ? "ahead of" : "behind");
+    } else if (!k->admin_key && k->bearer && k->token_warning) {
+        err->hint[0] = 0;
+        (void)prop_err_hint(err, "%s", k->token_warning);
     }
 }
 
+static int send_once(struct prop_kbs *k, struct prop_kbs_request *rq, struct prop_http_answer *a,
+                     struct prop_err *err)
+{
+    int rc = prop_kbs_bearer(k, &rq->authorization, err);
+    return rc < 0 ? rc : prop_kbs_send(k, rq, a, err);
+}
+
+/* A call refused for its token changed nothing, so it may be made again with another form of it;
+ * nothing else is ever sent twice here. */
 static int admin_send(struct prop_kbs *k, struct prop_kbs_request *rq, struct prop_http_answer *a,
                       struct prop_err *err)
 {
-    int rc = prop_kbs_bearer(k, &rq->authorization, err);
-    if (rc == 0) {
-        rc = prop_kbs_send(k, rq, a, err);
-        if (rc < 0)
-            explain_admin(k, err);
+    struct prop_err first = PROP_ERR_INIT;
+    int rc = send_once(k, rq, a, &first);
+    if (rc == PROP_E_AUTH && prop_kbs_admin_next_form(k, &first)) {
+        struct prop_err second = PROP_ERR_INIT;
+        rc = send_once(k, rq, a, &second);
+        if (rc == PROP_E_AUTH && prop_starts_with(prop_err_id(&second), "admin-auth"))
+            prop_kbs_admin_first_form(k); /* it was not that */
+        first = second;
     }
+    if (rc < 0)
+        explain_admin(k, &first);
+    if (rc < 0 && err)
+        *err = first;
     return rc;
 }
 
@@ -84,7 +107,23 @@ int prop_kbs_delete_resource(struct prop_kbs *k, const struct prop_resource_id *
         return rc;
     struct prop_kbs_request rq = { .call = PROP_KBS_DELETE_RESOURCE, .method = "DELETE",
                                    .path = path };
-    rc = admin_send(k, &rq, &a, err);
+    struct prop_err local = PROP_ERR_INIT;
+    rc = admin_send(k, &rq, &a, &local);
+    if (rc == 0)
+        rc = check_empty(k, &a, &local);
+    /* A key broker that does not know the method answers as any web server would. */
+    if (rc == PROP_E_REMOTE && local.http_status &&
+        strcmp(prop_err_id(&local), "not-a-kbs") == 0 && prop_kbs_health(k, NULL) == 0) {
+        int status = local.http_status;
+        prop_err_clear(&local);
+        rc = prop_err_set_id(&local, PROP_E_UNSUPPORTED, "delete-unsupported",
+                             "this key broker cannot delete resources");
+        (void)prop_err_hint(&local, "Trustee can since v0.20: update the server, or upload "
+                                    "something else under that name (propkey set --replace-key)");
+        local.http_status = status;
+    }
+    if (rc < 0 && err)
+        *err = local;
     return PROP_KBS_WRAP(rc, err, "delete '%s/%s/%s'", id->repo, id->type, id->tag);
 }
 
@@ -168,56 +207,69 @@ int prop_kbs_set_reference_values(struct prop_kbs *k, const json_t *values, stru
     return PROP_KBS_WRAP(rc, err, "set reference values");
 }
 
-/* Names are [A-Za-z0-9._/-]+ and go into the path as they are. */
-static bool is_reference_name(const char *name)
+static int get_value(struct prop_kbs *k, const char *path, json_t **ret, struct prop_err *err)
 {
-    static const char ok[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-";
-    return *name && strspn(name, ok) == strlen(name) && !strstr(name, "..");
+    prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
+    prop_auto_json json_t *root = NULL;
+    struct prop_kbs_request rq = { .call = PROP_KBS_GET_REFERENCE, .method = "GET",
+                                   .path = path };
+    int rc = admin_send(k, &rq, &a, err);
+    if (rc < 0)
+        return rc;
+    rc = prop_json_parse(prop_buf_str(&a.body), a.body.len, "the key broker's answer", &root, err);
+    if (rc == PROP_E_INPUT || rc == PROP_E_LIMIT) {
+        if (err)
+            err->code = PROP_E_REMOTE;
+        return PROP_E_REMOTE;
+    }
+    if (rc == 0)
+        *ret = PROP_TAKE(root);
+    return rc;
+}
+
+/* Servers of v0.14 and v0.15 give all values whatever name is asked for; later ones refuse to, and
+ * then the object is the value. */
+static int pick_of_all(struct prop_kbs *k, const char *name, json_t *given, json_t **ret,
+                       struct prop_err *err)
+{
+    prop_auto_json json_t *all = NULL;
+    json_t *one = given;
+    if (json_is_object(given) && get_value(k, "/reference-value", &all, NULL) == 0 &&
+        prop_reference_equal(all, given))
+        one = json_object_get(given, name);
+    if (!one)
+        return prop_err_set_id(err, PROP_E_NOTFOUND, "rvps-error",
+                               "the key broker has no reference value of that name");
+    *ret = json_incref(one);
+    return 0;
 }
 
 int prop_kbs_get_reference_value(struct prop_kbs *k, const char *name, json_t **ret,
                                  struct prop_err *err)
 {
-    prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
+    prop_auto_json json_t *given = NULL;
     char shown[128];
-    if (!is_reference_name(name))
+    if (!prop_reference_is_name(name))
         return prop_err_set_id(err, PROP_E_INPUT, "bad-reference-name",
                                "'%s' is no name of a reference value",
                                prop_printable(name, strlen(name), shown, sizeof(shown)));
     prop_auto_free char *path = prop_asprintf("/reference-value/%s", name);
     if (!path)
         return prop_err_nomem(err);
-    struct prop_kbs_request rq = { .call = PROP_KBS_GET_REFERENCE, .method = "GET",
-                                   .path = path };
-    int rc = admin_send(k, &rq, &a, err);
-    if (rc == 0) {
-        /* A bare value may come back, which is JSON but no document: read it inside a list. */
-        prop_auto_free char *list = prop_asprintf("[%s]", prop_buf_str(&a.body));
-        prop_auto_json json_t *root = NULL;
-        if (!list)
-            return prop_err_nomem(err);
-        rc = prop_json_parse(list, strlen(list), "reference value", &root, err);
-        if (rc == 0 && json_array_size(root) != 1)
-            rc = prop_err_set(err, PROP_E_REMOTE, "the key broker sent no single value");
-        if (rc == 0)
-            *ret = json_incref(json_array_get(root, 0));
-    }
+    int rc = get_value(k, path, &given, err);
+    if (rc == 0)
+        rc = pick_of_all(k, name, given, ret, err);
     return PROP_KBS_WRAP(rc, err, "get reference value '%s'", name);
 }
 
 int prop_kbs_health(struct prop_kbs *k, struct prop_err *err)
 {
     /* Since v0.21. Older servers are known by how they refuse a call that is not there. */
-    prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
-    prop_auto_free char *url = prop_asprintf("%s/healthz", k->url);
-    if (!url)
-        return prop_err_nomem(err);
-    struct prop_http_request hr = { .method = "GET", .url = url, .max_body = PROP_LIMIT_ERROR_BODY,
-                                    .idempotent = true };
-    int rc = prop_http_do(k->http, &hr, &a, err);
+    int status = 0;
+    int rc = prop_kbs_probe_health(k, &status, err);
     if (rc < 0)
         return rc;
-    if (a.status == 200)
+    if (status == 200)
         return 0;
     prop_auto_answer struct prop_http_answer b = PROP_HTTP_ANSWER_INIT;
     struct prop_err other = PROP_ERR_INIT;

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { LIFETIME_S = 7200, TOKEN_MAX = 16 << 10 };
+enum { LIFETIME_S = 7200, TOKEN_MAX = 16 << 10, LEEWAY_S = 60 };
 
 int prop_kbs_admin_token_at(const struct prop_pkey *ed25519, const struct prop_kbs_config *config,
                             time_t iat, struct prop_buf *out, struct prop_err *err)
@@ -62,6 +62,39 @@ static bool is_token_char(char c)
            strchr("-._~+/=", c) != NULL;
 }
 
+/* What servers will say to a ready token, told before it is sent. What is no JWT goes out as it is:
+ * a proxy may want it. */
+static int check_token(struct prop_kbs *k, const char *path, const char *token, size_t len,
+                       struct prop_err *err)
+{
+    prop_auto_json json_t *header = NULL;
+    prop_auto_json json_t *claims = NULL;
+    if (prop_jws_decode(token, len, &header, &claims, NULL) < 0)
+        return 0;
+    const json_t *exp = json_object_get(claims, "exp");
+    const char *role = json_string_value(json_object_get(claims, "role"));
+    k->token_role = role ? prop_strdup(role) : NULL;
+    if (role && !k->token_role)
+        return prop_err_nomem(err);
+    if (json_is_number(exp) && json_number_value(exp) + LEEWAY_S < (double)prop_wall_time()) {
+        char when[21];
+        prop_rfc3339((time_t)json_number_value(exp), when);
+        prop_err_set_id(err, PROP_E_AUTH, "admin-token-expired",
+                        "the admin token in '%s' expired at %s", path, when);
+        return prop_err_hint(err, "no server takes it any more: get a new one (propkey admin-token "
+                                  "signs one), or check this machine's clock");
+    }
+    if (!exp)
+        k->token_warning = "the admin token has no 'exp': servers refuse such a token";
+    else if (!json_is_integer(exp))
+        k->token_warning = "the admin token's 'exp' is no whole number: servers since v0.21 refuse "
+                           "it";
+    else if (!role)
+        k->token_warning = "the admin token names no 'role': servers since v0.21 refuse it "
+                           "(Missing required `role` claim in JWT)";
+    return 0;
+}
+
 /* A file's text without blanks around it; it goes into a header, so nothing but a token may be in
  * it. */
 static int read_token(struct prop_kbs *k, const char *path, struct prop_err *err)
@@ -85,11 +118,8 @@ static int read_token(struct prop_kbs *k, const char *path, struct prop_err *err
         prop_err_set_id(err, PROP_E_INPUT, "admin-token", "'%s' holds no token", path);
         return prop_err_hint(err, "propkey admin-token prints one; a key goes to --admin-key");
     }
-    prop_auto_json json_t *header = NULL;
-    prop_auto_json json_t *claims = NULL;
-    if (prop_jws_decode(p, len, &header, &claims, NULL) == 0)
-        k->token_exp = (time_t)json_integer_value(json_object_get(claims, "exp"));
-    return bearer_of(p, len, &k->bearer, err);
+    rc = check_token(k, path, p, len, err);
+    return rc < 0 ? rc : bearer_of(p, len, &k->bearer, err);
 }
 
 static int read_key(struct prop_kbs *k, const char *path, struct prop_err *err)
@@ -142,6 +172,8 @@ void prop_kbs_admin_release(struct prop_kbs *k)
     free_text(&k->claims.role);
     prop_pkey_free(k->admin_key);
     prop_secret_free(k->bearer);
+    prop_free(k->token_role);
+    k->token_role = NULL;
     k->admin_key = NULL;
     k->bearer = NULL;
 }
@@ -151,7 +183,10 @@ static int sign_bearer(struct prop_kbs *k, time_t now, struct prop_err *err)
     uint64_t life = k->claims.lifetime_s ? k->claims.lifetime_s : LIFETIME_S;
     struct prop_buf token = PROP_BUF_INIT(TOKEN_MAX);
     struct prop_secret *fresh = NULL;
-    int rc = prop_kbs_admin_token_at(k->admin_key, &k->claims, now, &token, err);
+    struct prop_kbs_config claims = k->claims;
+    if (k->drop_audience)
+        claims.audience = NULL;
+    int rc = prop_kbs_admin_token_at(k->admin_key, &claims, now, &token, err);
     if (rc == 0)
         rc = bearer_of(token.data, token.len, &fresh, err);
     if (rc == 0) {
@@ -175,4 +210,47 @@ int prop_kbs_bearer(struct prop_kbs *k, const struct prop_secret **ret, struct p
     }
     *ret = k->bearer;
     return 0;
+}
+
+/* Servers before v0.21 name every refusal of the administrator alike, and of these some refuse any
+ * token with an audience. Later ones say more, and leaving the audience out would not help
+ * there. */
+bool prop_kbs_admin_next_form(struct prop_kbs *k, const struct prop_err *refusal)
+{
+    if (!k->admin_key || !k->claims.audience || k->drop_audience ||
+        strcmp(prop_err_id(refusal), "admin-auth") != 0)
+        return false;
+    k->drop_audience = true;
+    k->bearer_until = 0;
+    return true;
+}
+
+void prop_kbs_admin_first_form(struct prop_kbs *k)
+{
+    k->drop_audience = false;
+    k->bearer_until = 0;
+}
+
+const char *prop_kbs_admin_form(const struct prop_kbs *k)
+{
+    if (!k->admin_key)
+        return k->bearer ? "given" : "none";
+    return k->claims.audience && !k->drop_audience ? "audience" : "portable";
+}
+
+const char *prop_kbs_admin_role(const struct prop_kbs *k)
+{
+    if (!k->admin_key)
+        return k->token_role ? k->token_role : "";
+    return k->claims.role ? k->claims.role : "admin";
+}
+
+bool prop_kbs_admin_audience_dropped(const struct prop_kbs *k)
+{
+    return k->drop_audience;
+}
+
+const char *prop_kbs_admin_warning(const struct prop_kbs *k)
+{
+    return k->token_warning;
 }

@@ -1,6 +1,8 @@
 /* The client object: which server, over what, and how a request goes out. */
 #include "kbs/internal.h"
 
+#include "keys/keyfile.h"
+#include "util/file.h"
 #include "util/mem.h"
 #include "util/text.h"
 
@@ -67,10 +69,55 @@ int prop_kbs_resource_path(const struct prop_kbs *k, const struct prop_resource_
     return *ret ? 0 : prop_err_nomem(err);
 }
 
+/* One file with certificate and key: libcurl finds both in it. */
+static int check_both_in_one(const char *file, struct prop_err *err)
+{
+    prop_auto_secret struct prop_secret *text = NULL;
+    int rc = prop_file_read_secret(file, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_PRIVATE, &text, err);
+    if (rc < 0)
+        return prop_err_wrap(err, "client certificate and key");
+    const char *pem = (const char *)prop_secret_data(text);
+    if (strstr(pem, "CERTIFICATE-----") && strstr(pem, "PRIVATE KEY-----"))
+        return 0;
+    prop_err_set_id(err, PROP_E_INPUT, "bad-certificate",
+                    "'%s' does not hold both a certificate and its private key (PEM)", file);
+    return prop_err_hint(err, "name the key's file with --client-key");
+}
+
+/* Said here and not by TLS in the middle of a handshake: files that are no key or certificate, or
+ * no pair, and a key that others can read. */
+static int check_client_pair(const struct prop_kbs_config *c, struct prop_err *err)
+{
+    prop_auto_pkey struct prop_pkey *cert = NULL;
+    prop_auto_pkey struct prop_pkey *key = NULL;
+    const char *key_file = c->client_key ? c->client_key : c->client_cert;
+    if (!c->client_cert && c->client_key)
+        return prop_err_set_id(err, PROP_E_USAGE, "no-client-cert",
+                               "--client-key needs the certificate, --client-cert");
+    if (!c->client_cert)
+        return 0;
+    if (strcmp(key_file, c->client_cert) == 0)
+        return check_both_in_one(key_file, err);
+    int rc = prop_keyfile_private(key_file, NULL, &key, NULL, err);
+    if (rc < 0)
+        return prop_err_wrap(err, "client key");
+    rc = prop_keyfile_public(c->client_cert, &cert, NULL, NULL, err);
+    if (rc < 0)
+        return prop_err_wrap(err, "client certificate");
+    if (!prop_pkey_same_public(cert, key))
+        return prop_err_set_id(err, PROP_E_INPUT, "client-cert-mismatch",
+                               "the client key '%s' is not that of the certificate '%s'", key_file,
+                               c->client_cert);
+    return 0;
+}
+
 static int open_http(struct prop_kbs *k, const struct prop_kbs_config *c, struct prop_err *err)
 {
     struct prop_http_config hc = {
         .ca_cert = c->ca_cert,
+        .client_cert = c->client_cert,
+        .client_key = c->client_key,
+        .tls_facts = c->tls_facts,
         .user_agent = "prop/" PROP_VERSION,
         .allow_http = c->insecure_http,
         .no_proxy = c->no_proxy,
@@ -112,7 +159,9 @@ int prop_kbs_new(const struct prop_kbs_config *config, struct prop_kbs **ret, st
     k->url = plain_url(config->url);
     if (!k->url)
         return prop_err_nomem(err);
-    rc = prop_kbs_admin_init(k, config, err);
+    rc = check_client_pair(config, err);
+    if (rc == 0)
+        rc = prop_kbs_admin_init(k, config, err);
     if (rc == 0)
         rc = open_http(k, config, err);
     if (rc == 0)
@@ -134,6 +183,65 @@ void prop_kbs_free(struct prop_kbs *k)
 const char *prop_kbs_url(const struct prop_kbs *k)
 {
     return k->url;
+}
+
+void prop_kbs_note_clock(struct prop_kbs *k, const struct prop_http_answer *a)
+{
+    time_t theirs;
+    if (!prop_http_date_of(a, &theirs))
+        return;
+    k->clock_known = true;
+    k->clock_ahead_s = (long)(theirs - prop_wall_time());
+}
+
+/* What is known of the server's state when it closed the connection instead of answering: a request
+ * that reached it may have been carried out. */
+static const char *state_unknown(enum prop_kbs_call call)
+{
+    switch (call) {
+    case PROP_KBS_SET_RESOURCE:
+    case PROP_KBS_SET_POLICY:
+    case PROP_KBS_SET_ATTESTATION_POLICY:
+    case PROP_KBS_SET_REFERENCE:
+        return "whether the change took effect is not known; making it again does no harm";
+    case PROP_KBS_DELETE_RESOURCE:
+        return "whether it is deleted is not known; deleting again tells";
+    case PROP_KBS_ATTEST:
+        return "nothing was changed; Trustee does this when its attestation policy names an "
+               "unknown claim (propkey attestation-policy lint)";
+    case PROP_KBS_AUTH:
+    case PROP_KBS_GET_RESOURCE:
+    case PROP_KBS_GET_POLICY:
+    case PROP_KBS_GET_REFERENCE:
+        break;
+    }
+    return "nothing was changed; the server's log may tell why";
+}
+
+int prop_kbs_broken(enum prop_kbs_call call, int rc, struct prop_err *err)
+{
+    if (rc != PROP_E_NETWORK && rc != PROP_E_REMOTE)
+        return rc;
+    const char *id = prop_err_id(err);
+    if (strcmp(id, "reset") == 0 || strcmp(id, "truncated") == 0) {
+        err->code = PROP_E_NETWORK;
+        err->id = "connection-closed";
+        err->hint[0] = 0;
+        (void)prop_err_hint(err, "%s", state_unknown(call));
+        return PROP_E_NETWORK;
+    }
+    if (strcmp(id, "tls") == 0 && (strstr(err->message, "local issuer") ||
+                                   strstr(err->message, "self-signed") ||
+                                   strstr(err->message, "self signed"))) {
+        err->hint[0] = 0;
+        (void)prop_err_hint(err, "the server's CA is not known here: give its certificate with "
+                                 "--ca-cert FILE");
+    }
+    if (strcmp(id, "timeout") == 0 && strstr(err->message, "silent")) /* it has the request */
+        (void)prop_err_hint(err, "%s", state_unknown(call));
+    else if (rc == PROP_E_NETWORK)
+        (void)prop_err_hint(err, "is that the key broker, and is it running?");
+    return rc;
 }
 
 int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
@@ -164,14 +272,20 @@ int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
         .body_total = rq->body_len,
         .max_body = PROP_LIMIT_KBS_ANSWER,
         .idempotent = strcmp(rq->method, "GET") == 0,
+        .once = rq->call != PROP_KBS_AUTH && rq->call != PROP_KBS_ATTEST &&
+                strcmp(rq->method, "GET") != 0,
     };
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
-    int rc = prop_http_do(k->http, &hr, &a, err);
+    struct prop_err local = PROP_ERR_INIT;
+    int rc = prop_http_do(k->http, &hr, &a, &local);
     prop_wipe(cookie, sizeof(cookie));
-    if (rc == PROP_E_NETWORK)
-        (void)prop_err_hint(err, "is that the key broker, and is it running?");
-    if (rc < 0)
+    if (rc < 0) {
+        rc = prop_kbs_broken(rq->call, rc, &local);
+        if (err)
+            *err = local;
         return rc;
+    }
+    prop_kbs_note_clock(k, &a);
     if (a.status < 200 || a.status > 299)
         return prop_kbs_refusal(rq->call, a.status, prop_buf_str(&a.body), a.body.len, err);
     *ret = a;

@@ -31,7 +31,11 @@ struct prop_kbs {
     struct prop_kbs_config claims;   /* issuer, audience, role, lifetime; strings owned */
     struct prop_secret *bearer;      /* "Bearer ..." once there is one */
     time_t bearer_until;             /* a signed one is made anew after this; 0 = given, keep */
-    time_t token_exp;                /* what a given token says of itself; 0 = nothing */
+    char *token_role;                /* of a given token; NULL = it names none */
+    const char *token_warning;       /* what servers will not like in a given token; static */
+    bool drop_audience;              /* the server takes no token with one */
+    bool clock_known;                /* an answer had a Date */
+    long clock_ahead_s;              /* the server's clock minus ours, at its last answer */
     struct prop_kbs_session session;
 };
 
@@ -48,9 +52,19 @@ struct prop_kbs_request {
 int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
                   struct prop_http_answer *ret, struct prop_err *err);
 
+/* A request that got no answer, or half of one (`rc` and `err` of prop_http_do): what that means for
+ * the call. Returns the code, which may be another. */
+int prop_kbs_broken(enum prop_kbs_call call, int rc, struct prop_err *err);
+/* What the server's answer tells of its clock. */
+void prop_kbs_note_clock(struct prop_kbs *k, const struct prop_http_answer *a);
+
 /* The admin's Authorization value, signed when it is time; NULL in *ret when none is configured
  * (a server that allows all asks for none). Borrowed. */
 int prop_kbs_bearer(struct prop_kbs *k, const struct prop_secret **ret, struct prop_err *err);
+/* After a refusal of the token: true when there is another form to be tried, and from then on
+ * prop_kbs_bearer gives that one. */
+bool prop_kbs_admin_next_form(struct prop_kbs *k, const struct prop_err *refusal);
+void prop_kbs_admin_first_form(struct prop_kbs *k);
 /* Read key or token file of the configuration; free both. */
 int prop_kbs_admin_init(struct prop_kbs *k, const struct prop_kbs_config *c, struct prop_err *err);
 void prop_kbs_admin_release(struct prop_kbs *k);

@@ -18,6 +18,8 @@
 struct prop_kbs_config {
     const char *url;          /* "https://kbs.example.com[:port]"; a trailing "/" is cut */
     const char *ca_cert;      /* PEM; NULL = system roots */
+    const char *client_cert;  /* PEM; NULL = none */
+    const char *client_key;   /* PEM, not readable by others; NULL = it is in client_cert */
     bool insecure_http;       /* plain HTTP beyond loopback */
     bool no_proxy;            /* the guest */
     const char *admin_key;    /* file: Ed25519 PEM to sign with; NULL = none */
@@ -26,6 +28,7 @@ struct prop_kbs_config {
     const char *audience;     /* NULL = no aud claim */
     const char *role;         /* NULL = "admin" */
     uint64_t lifetime_s;      /* 0 = 7200 */
+    bool tls_facts;           /* remember what TLS agreed on (kbs/probe.h) */
 };
 
 struct prop_kbs;
@@ -40,6 +43,19 @@ PROP_DEFINE_AUTO(struct prop_kbs *, prop_kbs_free)
  * messages and the ledger; borrowed. */
 const char *prop_kbs_url(const struct prop_kbs *k);
 
+/* Who we are to the admin API, and in which form the server took it. A server of v0.18 to v0.20
+ * refuses any token with an audience; where one is configured and such a server refuses it, the
+ * call is made once more with the portable token (kbs.md 1.2): a refused call changed nothing.
+ * "none" (no token is sent), "given" (a ready one), "audience", "portable"; static. */
+const char *prop_kbs_admin_form(const struct prop_kbs *k);
+/* The role the token claims: as configured, or of a ready one ("" when it names none); borrowed. */
+const char *prop_kbs_admin_role(const struct prop_kbs *k);
+/* Did the form above have to change on the way: the configured audience was left out? */
+bool prop_kbs_admin_audience_dropped(const struct prop_kbs *k);
+/* What is wrong with a ready token in the eyes of servers, as a sentence, or NULL; borrowed. (A
+ * token that is over is not even taken: PROP_E_AUTH, id "admin-token-expired", of prop_kbs_new.) */
+const char *prop_kbs_admin_warning(const struct prop_kbs *k);
+
 /* Errors of all calls: the answer's error type becomes `id` ("token-not-found", "policy-deny",
  * "plugin-internal-error", "admin-auth-access", ...), 401 types map to PROP_E_DENIED (PolicyDeny),
  * PROP_E_AUTH (token and admin types, and AttestationError of POST /attest: the evidence was not
@@ -47,7 +63,9 @@ const char *prop_kbs_url(const struct prop_kbs *k);
  * tell bad path and missing apart; a reference value nobody set), PROP_E_INPUT (a policy the
  * server cannot parse), PROP_E_UNSUPPORTED (id "kbs-version": another protocol version; or
  * "plugin-not-found": the server does not have this call), PROP_E_LIMIT (id "resource-too-big"),
- * PROP_E_REMOTE otherwise. kbs/refusal.h has the table. */
+ * PROP_E_REMOTE otherwise. kbs/refusal.h has the table. A server that closes the connection
+ * instead of answering is PROP_E_NETWORK, id "connection-closed"; the hint tells what is known of
+ * its state then. */
 
 /* Admin token: sign one as kbs.md 1.2 wants (iss, sub, role, iat, exp, aud?) into `out`. */
 int prop_kbs_admin_token(const struct prop_pkey *ed25519, const struct prop_kbs_config *config,
@@ -56,6 +74,7 @@ int prop_kbs_admin_token(const struct prop_pkey *ed25519, const struct prop_kbs_
 /* Admin API. Bodies are sent as they are. */
 int prop_kbs_set_resource(struct prop_kbs *k, const struct prop_resource_id *id,
                           const struct prop_secret *value, struct prop_err *err);
+/* Fails with PROP_E_UNSUPPORTED, id "delete-unsupported", where the server is one before v0.20. */
 int prop_kbs_delete_resource(struct prop_kbs *k, const struct prop_resource_id *id,
                              struct prop_err *err);
 int prop_kbs_set_policy(struct prop_kbs *k, const char *rego, size_t len, struct prop_err *err);

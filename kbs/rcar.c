@@ -206,6 +206,13 @@ static int make_attestation(const struct prop_kbs *k, const struct prop_kbs_atte
     return 0;
 }
 
+static bool is_token(const char *text)
+{
+    static const char ok[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    return text && *text && strspn(text, ok) == strlen(text);
+}
+
 static int send_attestation(struct prop_kbs *k, const json_t *attestation, struct prop_buf *token,
                             struct prop_err *err)
 {
@@ -214,7 +221,7 @@ static int send_attestation(struct prop_kbs *k, const json_t *attestation, struc
     if (rc < 0)
         return rc;
     const char *text = json_string_value(json_object_get(answer, "token"));
-    if (!text || !*text)
+    if (!is_token(text)) /* it goes to terminals and into headers: a JWT's characters, no others */
         return prop_err_set_id(err, PROP_E_REMOTE, "no-token",
                                "the key broker took the evidence and gave no token");
     k->session.attested = true;

@@ -13,7 +13,11 @@ enum { DETAIL_MAX = 400, NAME_MAX_LEN = 64 };
 
 static const char hint_admin[] =
     "name the administrator with --admin-key or --admin-token; the server must know the key";
+static const char hint_policy_breaks[] =
+    "the resource policy fails when it is evaluated: propkey policy lint, and the server's log";
 static const char hint_attest_again[] = "attest again: the session or token is unknown or too old";
+
+static const char hint_url[] = "check the URL: --kbs takes it without /kbs/v0";
 
 struct row {
     const char *name, *id;
@@ -26,31 +30,38 @@ static const struct row rows[] = {
     { "TokenVerifierError", "token-verifier-error", PROP_E_AUTH, hint_attest_again },
     { "PolicyDeny", "policy-deny", PROP_E_DENIED,
       "the policy of the KBS does not admit this evidence: see propkey policy --help" },
-    { "PolicyEngineError", "policy-engine-error", PROP_E_REMOTE, NULL },
-    { "PolicyEngine", "policy-engine", PROP_E_REMOTE, NULL },
+    { "PolicyEngineError", "policy-engine-error", PROP_E_REMOTE, hint_policy_breaks },
+    { "PolicyEngine", "policy-engine", PROP_E_REMOTE, hint_policy_breaks },
     { "PluginInternalError", "plugin-internal-error", PROP_E_REMOTE,
       "only the server's log tells the cause: its store, or the name" },
     { "PluginNotFound", "plugin-not-found", PROP_E_UNSUPPORTED,
       "this server does not have that call, or not the resource plugin" },
-    { "InvalidRequestPath", "invalid-request-path", PROP_E_REMOTE, NULL },
+    { "InvalidRequestPath", "invalid-request-path", PROP_E_REMOTE, hint_url },
     { "JweError", "jwe-error", PROP_E_REMOTE, "the server cannot encrypt to this kind of TEE key" },
-    { "AttestationError", "attestation-error", PROP_E_REMOTE, NULL },
-    { "ParsePolicyError", "parse-policy-error", PROP_E_REMOTE, NULL },
-    { "RvpsError", "rvps-error", PROP_E_REMOTE, NULL },
+    { "AttestationError", "attestation-error", PROP_E_REMOTE,
+      "the server does not begin an attestation of this kind; its log tells more" },
+    { "ParsePolicyError", "parse-policy-error", PROP_E_REMOTE,
+      "the server does not understand the upload: is it a release since v0.14?" },
+    { "RvpsError", "rvps-error", PROP_E_REMOTE,
+      "only the log of the server's reference value service tells the cause" },
     { "AdminAuthAccess", "admin-auth-access", PROP_E_AUTH, hint_admin },
     { "AdminAuthInitialization", "admin-auth-initialization", PROP_E_AUTH, hint_admin },
     { "AdminAuth", "admin-auth", PROP_E_AUTH, hint_admin },
     /* Before v0.11. */
-    { "ReadSecretFailed", "read-secret-failed", PROP_E_NOTFOUND, NULL },
-    { "SetSecretFailed", "set-secret-failed", PROP_E_REMOTE, NULL },
+    { "ReadSecretFailed", "read-secret-failed", PROP_E_NOTFOUND,
+      "the server does not tell a missing resource from a bad name: was it uploaded?" },
+    { "SetSecretFailed", "set-secret-failed", PROP_E_REMOTE,
+      "only the server's log tells the cause: its store, or the name" },
     { "PolicyReject", "policy-reject", PROP_E_DENIED,
       "the policy of the KBS does not admit this evidence" },
     { "MissingCookie", "missing-cookie", PROP_E_AUTH, hint_attest_again },
     { "InvalidCookie", "invalid-cookie", PROP_E_AUTH, hint_attest_again },
     { "ExpiredCookie", "expired-cookie", PROP_E_AUTH, hint_attest_again },
     { "UnAuthenticatedCookie", "unauthenticated-cookie", PROP_E_AUTH, hint_attest_again },
-    { "FailedAuthentication", "failed-authentication", PROP_E_REMOTE, NULL },
-    { "AttestationFailed", "attestation-failed", PROP_E_AUTH, NULL },
+    { "FailedAuthentication", "failed-authentication", PROP_E_REMOTE,
+      "this tool speaks protocol 0.4.0, as Trustee does since v0.14: update the server" },
+    { "AttestationFailed", "attestation-failed", PROP_E_AUTH,
+      "the server does not take this evidence; only its log tells why" },
     { "TokenParseFailed", "token-parse-failed", PROP_E_AUTH, hint_attest_again },
 };
 
@@ -73,7 +84,8 @@ static const struct {
       { "PluginInternalError", "plugin-internal-error", PROP_E_NOTFOUND,
         "the server does not tell a missing resource from a bad name: was it uploaded?" } },
     { PROP_KBS_DELETE_RESOURCE, NULL,
-      { "PluginInternalError", "plugin-internal-error", PROP_E_NOTFOUND, NULL } },
+      { "PluginInternalError", "plugin-internal-error", PROP_E_NOTFOUND,
+        "the server does not tell a missing resource from a bad name" } },
     { PROP_KBS_DELETE_RESOURCE, NULL,
       { "PluginNotFound", "plugin-not-found", PROP_E_UNSUPPORTED,
         "Trustee deletes resources since v0.20" } },
@@ -86,7 +98,8 @@ static const struct {
       { "AttestationError", "attestation-error", PROP_E_INPUT,
         "the server does not take this policy: its syntax, or its id" } },
     { PROP_KBS_GET_REFERENCE, "No reference value found",
-      { "RvpsError", "rvps-error", PROP_E_NOTFOUND, NULL } },
+      { "RvpsError", "rvps-error", PROP_E_NOTFOUND,
+        "nobody set that name; propkey reference-value get --all-known shows what is there" } },
 };
 
 /* Better hints for what the admin types say (kbs.md 1.1). */
@@ -150,6 +163,8 @@ static const struct row *find_row(enum prop_kbs_call call, const char *name, con
 
 static const char *choose_hint(const struct row *row, const char *detail)
 {
+    if (strcmp(row->name, "PluginNotFound") == 0 && strstr(detail, "Plugin kbs not found"))
+        return hint_url; /* /kbs/v0/kbs/v0/... was asked for */
     if (row->hint == hint_admin)
         for (size_t i = 0; i < PROP_ARRAY_LEN(admin_hints); i++)
             if (strstr(detail, admin_hints[i].detail))
@@ -171,7 +186,7 @@ static int other_answer(int status, struct prop_err *err)
     case 405:
         rc = prop_err_set_id(err, PROP_E_REMOTE, "not-a-kbs",
                              "there is no key broker at this address (HTTP %d)", status);
-        (void)prop_err_hint(err, "check the URL: --kbs takes it without /kbs/v0");
+        (void)prop_err_hint(err, "%s", hint_url);
         break;
     case 401:
     case 403: /* a proxy's words, since the key broker's own name the cause */

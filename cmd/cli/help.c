@@ -17,6 +17,16 @@ void prop_cli_help_tool(const struct prop_tool *tool, FILE *out)
                   tool->name, tool->name);
 }
 
+void prop_cli_help_group(const struct prop_tool *tool, const char *word, FILE *out)
+{
+    size_t n = strlen(word);
+    (void)fprintf(out, "usage: %s %s VERB [OPTIONS] [ARGUMENTS]\n\nverbs:\n", tool->name, word);
+    for (size_t i = 0; tool->verbs[i]; i++)
+        if (strncmp(tool->verbs[i]->name, word, n) == 0 && tool->verbs[i]->name[n] == ' ')
+            (void)fprintf(out, "  %-20s %s\n", tool->verbs[i]->name, tool->verbs[i]->summary);
+    (void)fprintf(out, "\n'%s %s VERB --help' tells about one verb\n", tool->name, word);
+}
+
 static void help_option(const struct prop_opt *o, FILE *out)
 {
     char left[128];

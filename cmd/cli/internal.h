@@ -3,6 +3,7 @@
 #define PROP_CMD_CLI_INTERNAL_H
 
 #include "cmd/cli/cli.h"
+#include "cmd/cli/progress.h"
 
 #include <stdio.h>
 
@@ -24,6 +25,7 @@ struct prop_cli {
     int status;                /* prop_cli_set_status */
     bool result_given;
     uint64_t progress_start_ms, progress_last_ms;
+    struct prop_rate progress_rate;
     bool progress_drawn;
 };
 
@@ -33,6 +35,8 @@ int prop_cli_parse(struct prop_cli *cli, int argc, char **argv, struct prop_err 
 extern const struct prop_opt prop_cli_common[];
 
 void prop_cli_help_tool(const struct prop_tool *tool, FILE *out);
+/* The verbs that begin with `word`: "policy" for "policy set" and so on. */
+void prop_cli_help_group(const struct prop_tool *tool, const char *word, FILE *out);
 void prop_cli_help_verb(const struct prop_tool *tool, const struct prop_verb *verb, FILE *out);
 void prop_cli_show_config(struct prop_cli *cli);
 void prop_cli_version(const struct prop_tool *tool);

@@ -44,12 +44,18 @@ int prop_kbs_opts_config(const struct prop_kbs_opts *o, struct prop_kbs_config *
     struct prop_kbs_config c = {
         .url = o->kbs,
         .ca_cert = o->ca_cert,
+        .client_cert = o->client_cert,
+        .client_key = o->client_key,
         .insecure_http = o->insecure_http,
         .issuer = o->issuer,
         .audience = o->audience,
         .role = o->role,
         .lifetime_s = o->lifetime_ms / 1000 + (o->lifetime_ms % 1000 != 0),
     };
+    /* Verbs without the claims' options have neither; those with them have defaults for both. */
+    if (o->role && c.lifetime_s == 0)
+        return prop_err_set_id(err, PROP_E_USAGE, "bad-option-value",
+                               "--lifetime takes a second or more");
     int rc = choose_admin(o, &c, err);
     if (rc < 0)
         return rc;
@@ -62,6 +68,27 @@ int prop_kbs_opts_open(const struct prop_kbs_opts *o, struct prop_kbs **ret, str
     struct prop_kbs_config c;
     int rc = prop_kbs_opts_config(o, &c, err);
     return rc < 0 ? rc : prop_kbs_new(&c, ret, err);
+}
+
+int prop_kbs_opts_open_admin(struct prop_cli *cli, const struct prop_kbs_opts *o,
+                             struct prop_kbs **ret, struct prop_err *err)
+{
+    int rc = prop_kbs_opts_open(o, ret, err);
+    if (rc == 0 && prop_kbs_admin_warning(*ret))
+        prop_cli_warn(cli, "%s", prop_kbs_admin_warning(*ret));
+    return rc;
+}
+
+void prop_kbs_opts_say_form(struct prop_cli *cli, const struct prop_kbs *k, json_t *doc)
+{
+    const char *form = prop_kbs_admin_form(k);
+    if (prop_kbs_admin_audience_dropped(k))
+        prop_cli_note(cli, "this server takes no admin token with an audience (v0.18 to v0.20 do not): "
+                           "a token without one was sent");
+    else if (prop_cli_verbose(cli))
+        prop_cli_note(cli, "admin token: %s", form);
+    if (doc)
+        (void)json_object_set_new(doc, "admin_token_form", json_string(form));
 }
 
 int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err)

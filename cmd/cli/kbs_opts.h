@@ -11,6 +11,7 @@
  *
  * --help shows the environment variables; a flag given on the command line wins over the
  * environment variable of its rival (--admin-token over PROP_ADMIN_KEY and the other way round).
+ * Proxies are those of the environment (https_proxy, http_proxy, no_proxy), never for loopback.
  */
 #ifndef PROP_CMD_CLI_KBS_OPTS_H
 #define PROP_CMD_CLI_KBS_OPTS_H
@@ -26,6 +27,8 @@
 struct prop_kbs_opts {
     const char *kbs;          /* URL */
     const char *ca_cert;      /* PEM file */
+    const char *client_cert;  /* PEM file */
+    const char *client_key;   /* PEM file */
     bool insecure_http;
     const char *admin_key;    /* file */
     const char *admin_token;  /* file */
@@ -40,6 +43,10 @@ struct prop_kbs_opts {
       offsetof(type, member) + offsetof(struct prop_kbs_opts, kbs), "PROP_KBS_URL", NULL, false }, \
     { "ca-cert", 0, PROP_OPT_STRING, "FILE", "trust only these PEM roots for the key broker",      \
       offsetof(type, member) + offsetof(struct prop_kbs_opts, ca_cert), NULL, NULL, false },       \
+    { "client-cert", 0, PROP_OPT_STRING, "FILE", "certificate to show to the key broker (PEM)",    \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, client_cert), NULL, NULL, false },   \
+    { "client-key", 0, PROP_OPT_STRING, "FILE", "its private key, when not in the same file",      \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, client_key), NULL, NULL, false },    \
     { "insecure-http", 0, PROP_OPT_FLAG, NULL, "plain HTTP beyond loopback, unencrypted",          \
       offsetof(type, member) + offsetof(struct prop_kbs_opts, insecure_http), NULL, NULL, false }
 
@@ -75,6 +82,13 @@ int prop_kbs_opts_config(const struct prop_kbs_opts *o, struct prop_kbs_config *
                          struct prop_err *err);
 /* prop_kbs_opts_config and prop_kbs_new; no connection is made yet. */
 int prop_kbs_opts_open(const struct prop_kbs_opts *o, struct prop_kbs **ret, struct prop_err *err);
+/* prop_kbs_opts_open for verbs of the admin API: also says what servers will not like in a ready
+ * token, before anything is sent. */
+int prop_kbs_opts_open_admin(struct prop_cli *cli, const struct prop_kbs_opts *o,
+                             struct prop_kbs **ret, struct prop_err *err);
+/* After a call of the admin API was accepted: "admin_token_form" into the result (an object, NULL
+ * = none), with -v a note, and a note in any case when the audience had to be left out. */
+void prop_kbs_opts_say_form(struct prop_cli *cli, const struct prop_kbs *k, json_t *doc);
 /* prop_tee_choose of --tee; a NULL wish is "auto". */
 int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err);
 

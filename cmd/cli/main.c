@@ -75,11 +75,39 @@ static bool is_group(const struct prop_tool *tool, const char *word, char *list,
     return used > 0;
 }
 
+static bool is_help(const char *arg)
+{
+    return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+static int exit_status(const struct prop_cli *cli, const struct prop_err *err)
+{
+    if (cli->tool->exit_code && cli->verb)
+        return cli->tool->exit_code(cli->verb->name, err);
+    return prop_exit_code(err);
+}
+
+/* Output that could not be written is a failure, whatever the verb says. */
+static int flush_output(struct prop_cli *cli, int status)
+{
+    struct prop_err err = PROP_ERR_INIT;
+    errno = EIO; /* for a write that failed before: its own reason is gone */
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)prop_err_sys(&err, PROP_E_IO, "write to standard output");
+    prop_cli_report(cli, &err);
+    return exit_status(cli, &err);
+}
+
 static int no_verb(struct prop_cli *cli, int argc, char **argv)
 {
     const struct prop_tool *tool = cli->tool;
     struct prop_err err = PROP_ERR_INIT;
     char list[256];
+    if (argc == 3 && is_help(argv[2]) && is_group(tool, argv[1], list, sizeof list)) {
+        prop_cli_help_group(tool, argv[1], stdout);
+        return flush_output(cli, 0);
+    }
     if (argc < 2) {
         (void)prop_err_set_id(&err, PROP_E_USAGE, "no-verb", "what to do is missing");
     } else if (is_group(tool, argv[1], list, sizeof list)) {
@@ -161,25 +189,6 @@ static void move_leading_flags(const struct prop_tool *tool, int argc, char **ar
     }
 }
 
-static int exit_status(const struct prop_cli *cli, const struct prop_err *err)
-{
-    if (cli->tool->exit_code && cli->verb)
-        return cli->tool->exit_code(cli->verb->name, err);
-    return prop_exit_code(err);
-}
-
-/* Output that could not be written is a failure, whatever the verb says. */
-static int flush_output(struct prop_cli *cli, int status)
-{
-    struct prop_err err = PROP_ERR_INIT;
-    errno = EIO; /* for a write that failed before: its own reason is gone */
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
-    (void)prop_err_sys(&err, PROP_E_IO, "write to standard output");
-    prop_cli_report(cli, &err);
-    return exit_status(cli, &err);
-}
-
 int prop_cli_main(const struct prop_tool *tool, int argc, char **argv)
 {
     struct prop_cli cli = { .tool = tool };
@@ -188,10 +197,15 @@ int prop_cli_main(const struct prop_tool *tool, int argc, char **argv)
     hold_standard_descriptors();
     prop_secret_harden_process();
     install_signals();
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-                     strcmp(argv[1], "help") == 0)) {
+    if (argc > 1 && (is_help(argv[1]) || (argc == 2 && strcmp(argv[1], "help") == 0))) {
         prop_cli_help_tool(tool, stdout);
         return flush_output(&cli, 0);
+    }
+    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* "help policy set": as "policy set --help" */
+        static char help[] = "--help";
+        for (int i = 1; i + 1 < argc; i++)
+            argv[i] = argv[i + 1];
+        argv[argc - 1] = help;
     }
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         prop_cli_version(tool);

@@ -155,24 +155,30 @@ static bool progress_wanted(const struct prop_cli *cli)
            strcmp(term, "dumb") != 0;
 }
 
+/* Asked for at each drawing: windows are resized. */
+static size_t terminal_columns(void)
+{
+    struct winsize w;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+}
+
 void prop_cli_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
     struct prop_cli *cli = ctx;
     uint64_t now = prop_now_ms();
+    char line[512];
     if (!cli->progress_start_ms)
         cli->progress_start_ms = now;
+    prop_rate_add(&cli->progress_rate, now, done, total);
     /* Nothing in the first second, then ten lines a second at most, only in the foreground. */
     if (now - cli->progress_start_ms < 1000 || now - cli->progress_last_ms < 100 ||
         !progress_wanted(cli) || tcgetpgrp(STDERR_FILENO) != getpgrp())
         return;
     cli->progress_last_ms = now;
     cli->progress_drawn = true;
-    double mib = (double)done / 1048576.0;
-    if (total)
-        (void)fprintf(stderr, "\r%.60s %5.1f%%  %.1f MiB\033[K", what,
-                      100.0 * (double)done / (double)total, mib);
-    else
-        (void)fprintf(stderr, "\r%.60s %.1f MiB\033[K", what, mib);
+    (void)fprintf(stderr, "\r%s\033[K",
+                  prop_progress_line(&cli->progress_rate, what, done, total, terminal_columns(),
+                                     line, sizeof line));
 }
 
 void prop_cli_progress_end(struct prop_cli *cli)
@@ -181,4 +187,5 @@ void prop_cli_progress_end(struct prop_cli *cli)
         (void)fputs("\r\033[K", stderr);
     cli->progress_drawn = false;
     cli->progress_start_ms = 0;
+    cli->progress_rate = (struct prop_rate){ .begun_ms = 0 };
 }

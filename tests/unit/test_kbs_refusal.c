@@ -101,6 +101,7 @@ static void check_recorded(const struct recorded *r)
         fail_msg("%s: code %d, id %s, message '%s'", name, rc, prop_err_id(&err), err.message);
     assert_int_equal(err.code, r->code);
     assert_int_equal(err.http_status, status);
+    assert_true(err.hint[0] != 0);
     assert_null(strstr(err.message, "\\x"));
     prop_buf_release(&b);
 }
