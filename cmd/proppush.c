@@ -14,7 +14,10 @@ static const struct prop_verb *const verbs[] = {
     &proppush_verb_tag,
     &proppush_verb_inspect,
     &proppush_verb_list_tags,
+    &proppush_verb_referrers,
     &proppush_verb_publish,
+    &proppush_verb_verify,
+    &proppush_verb_delete,
     NULL
 };
 

@@ -5,9 +5,13 @@
 #include "util/file.h"
 #include "util/mem.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FINGERPRINT_DIGITS 16
 
@@ -101,6 +105,18 @@ static bool is_fingerprint(const char *text)
            strspn(text, "0123456789abcdef") == FINGERPRINT_DIGITS;
 }
 
+static int bad_fingerprint(const char *text, struct prop_err *err)
+{
+    return prop_err_set_id(err, PROP_E_INPUT, "bad-fingerprint",
+                           "'%.40s' is not a KEK fingerprint (16 hex digits)", text);
+}
+
+static int not_kept(const char *fingerprint, const char *path, struct prop_err *err)
+{
+    return prop_err_set_id(err, PROP_E_NOTFOUND, "kek-not-kept",
+                           "no KEK with fingerprint %s is kept here ('%s')", fingerprint, path);
+}
+
 int prop_kek_store_find(const char *fingerprint, struct prop_secret **ret_kek,
                         struct prop_err *err)
 {
@@ -110,15 +126,13 @@ int prop_kek_store_find(const char *fingerprint, struct prop_secret **ret_kek,
     prop_auto_secret struct prop_secret *kek = NULL;
 
     if (!is_fingerprint(fingerprint)) /* it becomes a file name */
-        return prop_err_set_id(err, PROP_E_INPUT, "bad-fingerprint",
-                               "'%.40s' is not a KEK fingerprint (16 hex digits)", fingerprint);
+        return bad_fingerprint(fingerprint, err);
     int rc = path_of(fingerprint, &path, err);
     if (rc)
         return rc;
     rc = prop_file_read_secret(path, 1024, PROP_SECRET_FILE_PRIVATE, &bytes, err);
     if (rc == PROP_E_NOTFOUND)
-        return prop_err_set_id(err, PROP_E_NOTFOUND, "kek-not-kept",
-                               "no KEK with fingerprint %s is kept here ('%s')", fingerprint, path);
+        return not_kept(fingerprint, path, err);
     if (rc)
         return rc;
     if (prop_kek_from_bytes(bytes, path, &kek, NULL) != 0)
@@ -130,4 +144,65 @@ int prop_kek_store_find(const char *fingerprint, struct prop_secret **ret_kek,
         return other_content(path, PROP_E_VERIFY, err);
     *ret_kek = PROP_TAKE(kek);
     return 0;
+}
+
+int prop_kek_store_path(const char *fingerprint, char **ret, struct prop_err *err)
+{
+    return is_fingerprint(fingerprint) ? path_of(fingerprint, ret, err)
+                                       : bad_fingerprint(fingerprint, err);
+}
+
+int prop_kek_store_forget(const char *fingerprint, struct prop_err *err)
+{
+    prop_auto_free char *path = NULL;
+    int rc = prop_kek_store_path(fingerprint, &path, err);
+    if (rc)
+        return rc;
+    if (unlink(path) == 0)
+        return 0;
+    return errno == ENOENT ? not_kept(fingerprint, path, err)
+                           : prop_err_sys(err, PROP_E_IO, "remove '%s'", path);
+}
+
+/* "kek-<fingerprint>.bin" into 17 bytes; false for other names. */
+static bool fingerprint_of(const char *name, char out[FINGERPRINT_DIGITS + 1])
+{
+    static const char head[] = "kek-", tail[] = ".bin";
+    if (strlen(name) != strlen(head) + FINGERPRINT_DIGITS + strlen(tail) ||
+        memcmp(name, head, strlen(head)) != 0 ||
+        strcmp(name + strlen(head) + FINGERPRINT_DIGITS, tail) != 0)
+        return false;
+    memcpy(out, name + strlen(head), FINGERPRINT_DIGITS);
+    out[FINGERPRINT_DIGITS] = 0;
+    return is_fingerprint(out);
+}
+
+static int kek_file(const struct dirent *entry)
+{
+    char fingerprint[FINGERPRINT_DIGITS + 1];
+    return fingerprint_of(entry->d_name, fingerprint);
+}
+
+int prop_kek_store_list(json_t **ret, struct prop_err *err)
+{
+    prop_auto_free char *dir = NULL;
+    prop_auto_json json_t *list = json_array();
+    struct dirent **entries = NULL;
+    char fingerprint[FINGERPRINT_DIGITS + 1];
+    int rc = list ? open_folder(&dir, err) : prop_err_nomem(err);
+    if (rc)
+        return rc;
+    int n = scandir(dir, &entries, kek_file, alphasort);
+    if (n < 0)
+        return prop_err_sys(err, PROP_E_IO, "read key folder '%s'", dir);
+    for (int i = 0; i < n; i++) {
+        if (fingerprint_of(entries[i]->d_name, fingerprint) &&
+            json_array_append_new(list, json_string(fingerprint)) != 0)
+            rc = prop_err_nomem(err);
+        prop_free(entries[i]); /* scandir's memory is malloc's, as ours */
+    }
+    prop_free(entries);
+    if (rc == 0)
+        *ret = PROP_TAKE(list);
+    return rc;
 }

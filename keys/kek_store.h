@@ -5,6 +5,7 @@
 #define PROP_KEYS_KEK_STORE_H
 
 #include "util/err.h"
+#include "util/json.h"
 #include "util/secret.h"
 
 /* Keep `kek` as kek-<fingerprint>.bin, written and synced when this returns; the same KEK already
@@ -18,5 +19,13 @@ int prop_kek_store_new(const struct prop_secret *kek, char **ret_path, struct pr
  * "kek-store") the file holds another KEK; PROP_E_DENIED others can read or write it. */
 int prop_kek_store_find(const char *fingerprint, struct prop_secret **ret_kek,
                         struct prop_err *err);
+
+/* Fingerprints of all that are kept, in order: an array of strings, owned; empty when there is no
+ * folder yet. Files with other names are not looked at. */
+int prop_kek_store_list(json_t **ret, struct prop_err *err);
+/* Where the KEK with this fingerprint is, or would be kept; owned by the caller. */
+int prop_kek_store_path(const char *fingerprint, char **ret, struct prop_err *err);
+/* Remove it from this machine. PROP_E_NOTFOUND (id "kek-not-kept"). */
+int prop_kek_store_forget(const char *fingerprint, struct prop_err *err);
 
 #endif

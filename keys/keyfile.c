@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define WHAT_SIZE 320
@@ -33,14 +34,30 @@ static bool looks_like_json(const struct prop_secret *s)
 }
 
 struct jwk_head {
-    const char *kid, *alg;
-    json_t *keys;
+    const char *kid, *alg, *use;
+    json_t *keys, *key_ops;
 };
 static const struct prop_json_field jwk_head_fields[] = {
     { "kid", PROP_JSON_STRING, offsetof(struct jwk_head, kid), 0 },
     { "alg", PROP_JSON_STRING, offsetof(struct jwk_head, alg), 0 },
+    { "use", PROP_JSON_STRING, offsetof(struct jwk_head, use), 0 },
     { "keys", PROP_JSON_ANY, offsetof(struct jwk_head, keys), 0 },
+    { "key_ops", PROP_JSON_ARRAY, offsetof(struct jwk_head, key_ops), 0 },
 };
+
+/* RFC 7517 4.2, 4.3: does the key say of itself that it is for signatures alone? */
+static bool only_signs(const struct jwk_head *head)
+{
+    size_t i, n = 0;
+    json_t *op;
+    if (head->use && strcmp(head->use, "sig") == 0)
+        return true;
+    json_array_foreach (head->key_ops, i, op) {
+        const char *name = json_string_value(op);
+        n += name && (strcmp(name, "sign") == 0 || strcmp(name, "verify") == 0);
+    }
+    return n > 0 && n == json_array_size(head->key_ops);
+}
 
 /* A copy of a member that may be absent. */
 static int copy_text(const char *text, char **ret, struct prop_err *err)
@@ -52,9 +69,10 @@ static int copy_text(const char *text, char **ret, struct prop_err *err)
     return *ret ? 0 : prop_err_nomem(err);
 }
 
-/* Key, kid and alg of a JWK text; the last two owned by the caller, NULL when absent. */
-static int load_jwk(const struct prop_secret *text, const char *what, struct prop_pkey **ret,
-                    char **ret_kid, char **ret_alg, struct prop_err *err)
+/* Key, kid and alg of a JWK text; the last two owned by the caller, NULL when absent. One that is to
+ * receive must not be for signatures. */
+static int load_jwk(const struct prop_secret *text, const char *what, bool receives,
+                    struct prop_pkey **ret, char **ret_kid, char **ret_alg, struct prop_err *err)
 {
     struct jwk_head head = { 0 };
     prop_auto_json json_t *jwk = NULL;
@@ -73,6 +91,11 @@ static int load_jwk(const struct prop_secret *text, const char *what, struct pro
     if (rc == 0 && head.keys)
         rc = prop_err_set_id(err, PROP_E_UNSUPPORTED, "jwk-set",
                              "%s is a set of JWKs, one key is needed", what);
+    if (rc == 0 && receives && only_signs(&head)) {
+        (void)prop_err_set_id(err, PROP_E_UNSUPPORTED, "jwk-use",
+                              "%s is a key for signatures, by its 'use' or 'key_ops'", what);
+        rc = prop_err_hint(err, "ask its owner for a key to encrypt with");
+    }
     if (rc == 0)
         rc = prop_jwk_import(jwk, what, &key, err);
     if (rc == 0)
@@ -99,7 +122,7 @@ static int load_public(const struct prop_secret *bytes, const char *what, struct
 {
     prop_auto_pkey struct prop_pkey *key = NULL;
     int rc = looks_like_json(bytes)
-                 ? load_jwk(bytes, what, &key, ret_kid, ret_alg, err)
+                 ? load_jwk(bytes, what, true, &key, ret_kid, ret_alg, err)
                  : prop_pkey_load_public(prop_secret_data(bytes), prop_secret_len(bytes), what,
                                          &key, err);
     if (rc)
@@ -140,7 +163,7 @@ static int load_private(const struct prop_secret *bytes, const struct prop_secre
     prop_auto_pkey struct prop_pkey *key = NULL;
     prop_auto_free char *kid = NULL;
     prop_auto_free char *alg = NULL;
-    int rc = looks_like_json(bytes) ? load_jwk(bytes, what, &key, &kid, &alg, err)
+    int rc = looks_like_json(bytes) ? load_jwk(bytes, what, false, &key, &kid, &alg, err)
                                     : prop_pkey_load_private(bytes, password, what, &key, err);
     if (rc)
         return rc;
@@ -252,4 +275,78 @@ int prop_keyfile_private_spec(const char *spec, struct prop_pkey **ret, char **r
     if (rc && err)
         *err = first;
     return rc;
+}
+
+void prop_keyfile_any_release(struct prop_keyfile_any *k)
+{
+    prop_secret_free(k->kek);
+    prop_pkey_free(k->key);
+    prop_free(k->kid);
+    *k = (struct prop_keyfile_any){ NULL, NULL, NULL, false };
+}
+
+/* Private first, with the passphrase as it is and without its line end; else public. */
+static int load_any(const struct prop_secret *bytes, const struct prop_secret *password,
+                    const char *what, struct prop_keyfile_any *ret, struct prop_err *err)
+{
+    prop_auto_secret struct prop_secret *cut = NULL;
+    struct prop_err first = PROP_ERR_INIT;
+    int rc = load_private(bytes, password, what, &ret->key, &ret->kid, &first);
+    if (rc == PROP_E_AUTH && password) {
+        int cut_rc = without_newline(password, &cut, err);
+        if (cut_rc)
+            return cut_rc;
+        if (cut)
+            return load_private(bytes, cut, what, &ret->key, &ret->kid, err);
+    }
+    if (rc && first.id && strcmp(first.id, "not-a-private-key") == 0) {
+        prop_auto_free char *alg = NULL;
+        if (load_public(bytes, what, &ret->key, &ret->kid, &alg, NULL) == 0)
+            return 0;
+    }
+    if (rc && err)
+        *err = first;
+    return rc;
+}
+
+/* The rule for private key files, once it is known to be one. */
+static int check_mode(const char *path, struct prop_err *err)
+{
+    prop_auto_secret struct prop_secret *again = NULL;
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return 0;
+    return prop_file_read_secret(path, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_PRIVATE, &again, err);
+}
+
+int prop_keyfile_any(const char *spec, struct prop_keyfile_any *ret, struct prop_err *err)
+{
+    char what[WHAT_SIZE];
+    auto_spec struct spec s = { NULL, NULL };
+    prop_auto_secret struct prop_secret *bytes = NULL;
+    prop_auto_secret struct prop_secret *password = NULL;
+    prop_auto_keyfile_any struct prop_keyfile_any found = { NULL, NULL, NULL, false };
+
+    int rc = split_spec(spec, &s, err);
+    if (rc == 0 && s.source)
+        rc = prop_file_read_secret(s.source, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_ANY_MODE,
+                                   &password, err);
+    if (rc == 0)
+        rc = prop_file_read_secret(s.path, PROP_LIMIT_KEY_FILE, PROP_SECRET_FILE_ANY_MODE, &bytes,
+                                   err);
+    if (rc)
+        return rc;
+    if (prop_kek_from_bytes(bytes, s.path, &found.kek, NULL) == 0) {
+        found.is_text = prop_secret_len(bytes) != prop_secret_len(found.kek);
+    } else {
+        found.is_text = looks_like_json(bytes);
+        rc = load_any(bytes, password, name_of(s.path, what), &found, err);
+        if (rc == 0 && prop_pkey_is_private(found.key))
+            rc = check_mode(s.path, err);
+        if (rc)
+            return rc;
+    }
+    *ret = found;
+    found = (struct prop_keyfile_any){ NULL, NULL, NULL, false };
+    return 0;
 }

@@ -98,7 +98,7 @@ int prop_src_open_archive(const char *file, const char *name, struct prop_src **
                           struct prop_err *err)
 {
     static const struct prop_src_ops ops = { archive_src_manifest, archive_src_blob,
-                                             archive_src_free, false };
+                                             archive_src_free, false, NULL, false, NULL };
     struct archive_src *a = prop_zalloc(sizeof(*a));
     int rc;
 
@@ -166,6 +166,19 @@ static int archive_manifest(struct prop_dst *dst, const void *bytes, size_t len,
                             struct prop_err *err)
 {
     return prop_dst_manifest(of(dst)->layout, bytes, len, media_type, digest, err);
+}
+
+static int archive_child(struct prop_dst *dst, const void *bytes, size_t len,
+                         const char *media_type, const struct prop_digest *digest,
+                         struct prop_err *err)
+{
+    return prop_dst_child(of(dst)->layout, bytes, len, media_type, digest, err);
+}
+
+static int archive_read_back(struct prop_dst *dst, const struct prop_digest *digest,
+                             struct prop_buf *out, struct prop_err *err)
+{
+    return prop_dst_read_back(of(dst)->layout, digest, out, err);
 }
 
 static int tar_write(void *ctx, const void *data, size_t len, struct prop_err *err)
@@ -375,7 +388,9 @@ int prop_dst_open_archive(const char *file, const char *name, struct prop_dst **
     /* blobs are the inner layout's: image.c never asks this table for their writing */
     static const struct prop_dst_ops ops = { archive_current, archive_has_blob, archive_begin,
                                              NULL,            NULL,             NULL,
-                                             archive_manifest, archive_tag, archive_dst_free };
+                                             archive_manifest, archive_tag, archive_dst_free,
+                                             NULL, archive_child, archive_read_back, NULL,
+                                             NULL, NULL, false };
     struct archive_dst *a = prop_zalloc(sizeof(*a));
     int rc;
 

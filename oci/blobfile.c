@@ -157,7 +157,7 @@ void prop_blobfile_abort(struct prop_blobfile *b)
 
 int prop_fd_stream(int fd, const char *path, prop_sink_fn sink, void *ctx, struct prop_err *err)
 {
-    prop_auto_free uint8_t *piece = prop_alloc(PROP_OCI_PIECE);
+    prop_auto_free uint8_t *piece = prop_alloc_pages(PROP_OCI_PIECE);
     ssize_t n;
     int rc = piece == NULL ? prop_err_nomem(err) : 0;
 

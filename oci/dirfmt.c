@@ -89,9 +89,30 @@ static int dir_src_blob(struct prop_src *src, const struct prop_descriptor *d, p
                         : prop_blobfile_stream(path, d->size, sink, ctx, err);
 }
 
+/* The file of one image of an index. */
+static char *child_path(const char *dir, const struct prop_digest *d)
+{
+    prop_auto_free char *path = blob_path(dir, d);
+
+    return path != NULL ? prop_asprintf("%s.manifest.json", path) : NULL;
+}
+
+static int dir_src_child(struct prop_src *src, const struct prop_descriptor *d,
+                         struct prop_buf *out, char **ret_said, struct prop_err *err)
+{
+    prop_auto_free char *path = child_path(((struct dir_src *)src)->dir, &d->digest);
+    int rc = path == NULL ? prop_err_nomem(err) : prop_file_read(path, out, err);
+
+    (void)ret_said;
+    if (rc == PROP_E_NOTFOUND)
+        return prop_err_set_id(err, rc, "image-not-found", "'%s' is not there", path);
+    return rc;
+}
+
 int prop_src_open_dir(const char *dir, struct prop_src **ret, struct prop_err *err)
 {
-    static const struct prop_src_ops ops = { dir_src_manifest, dir_src_blob, dir_src_free, false };
+    static const struct prop_src_ops ops = { dir_src_manifest, dir_src_blob, dir_src_free, false,
+                                             dir_src_child,    true,         NULL };
     struct dir_src *s;
     int rc;
 
@@ -161,6 +182,25 @@ static int dir_has_blob(struct prop_dst *dst, const struct prop_digest *digest, 
     return 0;
 }
 
+/* The blob of the image that stands in the folder now becomes one of the new image too. */
+static int dir_keep(struct prop_dst *dst, const struct prop_digest *digest, uint64_t size,
+                    bool *ret, struct prop_err *err)
+{
+    struct dir_dst *d = (struct dir_dst *)dst;
+    prop_auto_free char *old = blob_path(d->dir, digest);
+    prop_auto_free char *path = blob_path(d->work, digest);
+    struct stat st;
+
+    if (old == NULL || path == NULL)
+        return prop_err_nomem(err);
+    if (stat(old, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
+        link(old, path) < 0 && errno != EEXIST) {
+        *ret = false; /* links are not to be had here: the caller copies */
+        return 0;
+    }
+    return dir_has_blob(dst, digest, size, ret, err);
+}
+
 static int dir_begin(struct prop_dst *dst, uint64_t size, struct prop_dst_blob **ret,
                      struct prop_err *err)
 {
@@ -221,6 +261,28 @@ static int dir_manifest(struct prop_dst *dst, const void *bytes, size_t len,
     (void)media_type;
     (void)digest;
     return rc == 0 ? put_file(d, "version", version_text, strlen(version_text), err) : rc;
+}
+
+static int dir_child(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,
+                     const struct prop_digest *digest, struct prop_err *err)
+{
+    prop_auto_free char *path = child_path(((struct dir_dst *)dst)->work, digest);
+
+    (void)media_type;
+    return path == NULL ? prop_err_nomem(err)
+                        : prop_file_write(path, bytes, len, prop_image_mode(0644), true, err);
+}
+
+static int dir_read_back(struct prop_dst *dst, const struct prop_digest *digest,
+                         struct prop_buf *out, struct prop_err *err)
+{
+    const char *work = ((struct dir_dst *)dst)->work;
+    prop_auto_free char *path = child_path(work, digest);
+
+    if (path == NULL)
+        return prop_err_nomem(err);
+    return access(path, F_OK) == 0 ? prop_file_read(path, out, err)
+                                   : read_manifest(work, out, err);
 }
 
 static int dir_tag(struct prop_dst *dst, struct prop_err *err)
@@ -319,7 +381,10 @@ int prop_dst_open_dir(const char *dir, struct prop_dst **ret, struct prop_err *e
 {
     static const struct prop_dst_ops ops = { dir_current, dir_has_blob, dir_begin,
                                              dir_write,   dir_finish,   dir_abort,
-                                             dir_manifest, dir_tag,     dir_dst_free };
+                                             dir_manifest, dir_tag,     dir_dst_free,
+                                             dir_keep,    dir_child,   dir_read_back,
+                                             NULL,        NULL,        NULL,
+                                             true };
     struct dir_dst *d = prop_zalloc(sizeof(*d));
     int rc;
 

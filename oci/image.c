@@ -2,11 +2,27 @@
 #include "oci/image.h"
 
 #include "crypto/digest.h"
+#include "crypto/parhash.h"
 #include "oci/place.h"
 #include "util/limits.h"
 #include "util/mem.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+/* A name that two locations share when they are one place; NULL when they cannot be compared. */
+static char *place_of(const struct prop_location *loc)
+{
+    struct stat st;
+
+    if (loc->transport == PROP_T_DOCKER)
+        return prop_asprintf("docker://%s/%s", loc->ref.domain, loc->ref.path);
+    if ((loc->transport != PROP_T_OCI && loc->transport != PROP_T_DIR) ||
+        stat(loc->path, &st) < 0)
+        return NULL;
+    return prop_asprintf("%s:%llx:%llx", loc->transport == PROP_T_OCI ? "oci" : "dir",
+                         (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+}
 
 /* --- sources --- */
 
@@ -41,6 +57,7 @@ int prop_src_open(const struct prop_location *loc, const struct prop_oci_options
         return rc;
     src->progress = opts->progress;
     src->text = prop_strdup(loc->text);
+    src->place = place_of(loc);
     if (loc->transport == PROP_T_DOCKER)
         src->want = loc->ref.digest;
     if (src->text == NULL) {
@@ -53,15 +70,17 @@ int prop_src_open(const struct prop_location *loc, const struct prop_oci_options
 
 void prop_src_free(struct prop_src *src)
 {
-    char *text, *title;
+    char *text, *title, *place;
 
     if (src == NULL)
         return;
     text = src->text;
     title = src->title;
+    place = src->place;
     src->ops->free(src);
     prop_free(text);
     prop_free(title);
+    prop_free(place);
 }
 
 bool prop_src_is_bare(const struct prop_src *src)
@@ -125,15 +144,89 @@ int prop_src_manifest(struct prop_src *src, struct prop_buf *out, char **ret_med
     return 0;
 }
 
+static int collect(void *ctx, const void *data, size_t len, struct prop_err *err)
+{
+    return prop_buf_add(ctx, data, len, err);
+}
+
+static int read_child(struct prop_src *src, const struct prop_descriptor *d, struct prop_buf *out,
+                      char **ret_said, struct prop_err *err)
+{
+    if (d->size > PROP_LIMIT_MANIFEST)
+        return prop_err_set(err, PROP_E_LIMIT, "the manifest is larger than %u bytes",
+                            PROP_LIMIT_MANIFEST);
+    return src->ops->child != NULL ? src->ops->child(src, d, out, ret_said, err)
+                                   : src->ops->blob(src, d, collect, out, err);
+}
+
+int prop_src_child(struct prop_src *src, const struct prop_descriptor *d, struct prop_buf *out,
+                   char **ret_media_type, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
+    prop_auto_free char *said = NULL;
+    prop_auto_free char *type = NULL;
+    struct prop_digest digest;
+    char text[PROP_DIGEST_TEXT];
+    int rc = read_child(src, d, &bytes, &said, err);
+
+    if (rc == 0 && bytes.len != d->size)
+        rc = prop_err_set_id(err, PROP_E_VERIFY, "size-mismatch",
+                             "it has %zu bytes, its descriptor states %llu", bytes.len,
+                             (unsigned long long)d->size);
+    if (rc == 0)
+        rc = prop_digest_of(d->digest.alg, bytes.data, bytes.len, &digest, err);
+    if (rc == 0)
+        rc = prop_digest_check(&digest, &d->digest, "the manifest", err);
+    if (rc == 0)
+        rc = prop_manifest_type(bytes.data, bytes.len, said != NULL ? said : d->media_type,
+                                "the manifest", &type, err);
+    if (rc == 0)
+        rc = prop_buf_add(out, bytes.data, bytes.len, err);
+    if (rc < 0)
+        return prop_err_wrap(err, "'%s': image %.19s", src->text,
+                             prop_digest_format(&d->digest, text));
+    if (ret_media_type != NULL)
+        *ret_media_type = PROP_TAKE(type);
+    return 0;
+}
+
 /* A sink in front of the caller's that counts and hashes. */
 struct checked {
     const struct prop_progress *progress;
     const char *what;
+    struct prop_sum *sum; /* instead of progress of its own */
     prop_sink_fn sink;
     void *ctx;
-    struct prop_hash *hash;
+    struct prop_hash *hash;    /* a small blob's, or */
+    struct prop_parhash *ring; /* hashed beside the caller */
+    size_t index;
     uint64_t size, done;
 };
+
+static int checked_begin(struct checked *c, const struct prop_descriptor *d, struct prop_err *err)
+{
+    struct prop_hash *hash = NULL;
+    int rc = prop_hash_new(d->digest.alg, &hash, err);
+
+    if (rc < 0)
+        return rc;
+    if (d->size <= PROP_PARHASH_CHUNK) {
+        c->hash = hash;
+        return 0;
+    }
+    rc = prop_parhash_new(1, &c->ring, err);
+    if (rc < 0) {
+        prop_hash_free(hash);
+        return rc;
+    }
+    return prop_parhash_add(c->ring, 0, hash, &c->index, err);
+}
+
+static void checked_release(struct checked *c)
+{
+    prop_hash_free(c->hash);
+    prop_parhash_free(c->ring);
+}
 
 static int checked_sink(void *ctx, const void *data, size_t len, struct prop_err *err)
 {
@@ -144,12 +237,16 @@ static int checked_sink(void *ctx, const void *data, size_t len, struct prop_err
         return prop_err_set_id(err, PROP_E_VERIFY, "size-mismatch",
                                "it is longer than the %llu bytes its descriptor states",
                                (unsigned long long)c->size);
-    rc = prop_hash_update(c->hash, data, len, err);
+    rc = c->ring != NULL ? prop_parhash_write(c->ring, data, len, err)
+                         : prop_hash_update(c->hash, data, len, err);
     if (rc < 0)
         return rc;
     c->done += len;
-    prop_progress_report(c->progress, c->what, c->done, c->size);
-    return c->sink(c->ctx, data, len, err);
+    if (c->sum != NULL)
+        rc = prop_sum_add(c->sum, (int64_t)len, err);
+    else
+        prop_progress_report(c->progress, c->what, c->done, c->size);
+    return rc < 0 ? rc : c->sink(c->ctx, data, len, err);
 }
 
 static int check_whole(struct prop_src *src, struct checked *c, const struct prop_digest *want,
@@ -162,27 +259,29 @@ static int check_whole(struct prop_src *src, struct checked *c, const struct pro
         return prop_err_set_id(err, src->ops->remote ? PROP_E_REMOTE : PROP_E_VERIFY,
                                "blob-truncated", "it ends after %llu of %llu bytes",
                                (unsigned long long)c->done, (unsigned long long)c->size);
-    rc = prop_hash_final(c->hash, &got, err);
+    rc = c->ring != NULL ? prop_parhash_final(c->ring, c->index, &got, err)
+                         : prop_hash_final(c->hash, &got, err);
     return rc == 0 ? prop_digest_check(&got, want, "the blob", err) : rc;
 }
 
 int prop_src_blob(struct prop_src *src, const struct prop_descriptor *d, prop_sink_fn sink,
                   void *ctx, struct prop_err *err)
 {
-    prop_auto_hash struct prop_hash *hash = NULL;
-    struct checked c = { src->progress, "read", sink, ctx, NULL, d->size, 0 };
+    struct checked c = { .progress = src->progress, .what = "read", .sum = src->sum, .sink = sink,
+                         .ctx = ctx, .size = d->size };
     char text[PROP_DIGEST_TEXT];
-    int rc = prop_hash_new(d->digest.alg, &hash, err);
+    int rc = checked_begin(&c, d, err);
 
-    if (rc < 0)
-        return rc;
-    c.hash = hash;
-    rc = src->ops->blob(src, d, checked_sink, &c, err);
+    if (rc == 0)
+        rc = src->ops->blob(src, d, checked_sink, &c, err);
     /* a server that closes early is told apart from one that sends something else */
     if (rc == PROP_E_REMOTE && strcmp(prop_err_id(err), "truncated") == 0 && err != NULL)
         err->id = "blob-truncated";
     if (rc == 0)
         rc = check_whole(src, &c, &d->digest, err);
+    checked_release(&c);
+    if (rc < 0 && c.sum != NULL) /* what comes again is not counted twice */
+        (void)prop_sum_add(c.sum, -(int64_t)c.done, NULL);
     if (rc < 0 && rc != PROP_E_INTERRUPTED)
         prop_err_wrap(err, "blob %.19s", prop_digest_format(&d->digest, text));
     return rc;
@@ -222,7 +321,9 @@ int prop_dst_open(const struct prop_location *loc, const struct prop_oci_options
     if (rc < 0)
         return rc;
     dst->progress = opts->progress;
+    dst->parallel = opts->parallel > 0 ? opts->parallel : PROP_OCI_PARALLEL;
     dst->text = prop_strdup(loc->text);
+    dst->place = place_of(loc);
     if (dst->text == NULL) {
         prop_dst_free(dst);
         return prop_err_nomem(err);
@@ -233,13 +334,15 @@ int prop_dst_open(const struct prop_location *loc, const struct prop_oci_options
 
 void prop_dst_free(struct prop_dst *dst)
 {
-    char *text;
+    char *text, *place;
 
     if (dst == NULL)
         return;
     text = dst->text;
+    place = dst->place;
     dst->ops->free(dst);
     prop_free(text);
+    prop_free(place);
 }
 
 int prop_dst_current(struct prop_dst *dst, struct prop_digest *ret, struct prop_err *err)
@@ -284,6 +387,17 @@ int prop_dst_blob_write(struct prop_dst_blob *b, const void *data, size_t len, s
     return rc;
 }
 
+int prop_dst_blob_rewind(struct prop_dst_blob *b, struct prop_err *err)
+{
+    int rc = b->dst->ops->blob_rewind != NULL
+                 ? b->dst->ops->blob_rewind(b, err)
+                 : prop_err_set(err, PROP_E_BUG, "a blob was rewound that cannot be");
+
+    if (rc == 0)
+        b->written = 0;
+    return rc;
+}
+
 int prop_dst_blob_finish(struct prop_dst_blob *b, const struct prop_digest *digest,
                          struct prop_err *err)
 {
@@ -314,12 +428,19 @@ int prop_dst_blob_put(struct prop_dst *dst, const void *data, size_t len,
     rc = prop_dst_blob_begin(dst, len, &b, err);
     if (rc < 0)
         return rc;
-    rc = prop_dst_blob_write(b, data, len, err);
-    if (rc < 0) {
-        prop_dst_blob_abort(b);
-        return rc;
+    for (;;) {
+        struct prop_err failure = PROP_ERR_INIT;
+
+        rc = prop_dst_blob_write(b, data, len, &failure);
+        if (rc == 0)
+            return prop_dst_blob_finish(b, digest, err);
+        if (strcmp(prop_err_id(&failure), "upload-lost") != 0 || prop_dst_blob_rewind(b, NULL) < 0) {
+            prop_dst_blob_abort(b);
+            if (err != NULL)
+                *err = failure;
+            return rc;
+        }
     }
-    return prop_dst_blob_finish(b, digest, err);
 }
 
 int prop_dst_manifest(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,
@@ -344,139 +465,30 @@ int prop_dst_tag(struct prop_dst *dst, struct prop_err *err)
     return dst->ops->tag(dst, err);
 }
 
-/* --- whole images --- */
-
-static int blob_sink(void *ctx, const void *data, size_t len, struct prop_err *err)
+int prop_dst_child(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,
+                   const struct prop_digest *digest, struct prop_err *err)
 {
-    return prop_dst_blob_write(ctx, data, len, err);
+    int rc = dst->ops->child != NULL
+                 ? dst->ops->child(dst, bytes, len, media_type, digest, err)
+                 : prop_dst_blob_put(dst, bytes, len, digest, err);
+
+    return rc < 0 ? prop_err_wrap(err, "'%s': manifest of an image", dst->text) : 0;
 }
 
-static int copy_blob(struct prop_src *src, struct prop_dst *dst, const struct prop_descriptor *d,
-                     struct prop_err *err)
-{
-    struct prop_dst_blob *b = NULL;
-    bool there = false;
-    int rc = prop_dst_has_blob(dst, &d->digest, d->size, &there, err);
-
-    if (rc < 0 || there)
-        return rc;
-    rc = prop_dst_blob_begin(dst, d->size, &b, err);
-    if (rc < 0)
-        return rc;
-    rc = prop_src_blob(src, d, blob_sink, b, err);
-    if (rc < 0) {
-        prop_dst_blob_abort(b);
-        return rc;
-    }
-    return prop_dst_blob_finish(b, &d->digest, err);
-}
-
-static int copy_image(struct prop_src *src, struct prop_dst *dst, struct prop_digest *ret,
-                      struct prop_err *err)
-{
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_manifest struct prop_manifest m = { 0 };
-    prop_auto_free char *type = NULL;
-    int rc = prop_src_manifest(src, &bytes, &type, ret, err);
-
-    if (rc == 0)
-        rc = prop_manifest_parse(bytes.data, bytes.len, type, "the manifest", &m, err);
-    for (size_t i = 0; rc == 0 && i < m.n_layers; i++) {
-        rc = copy_blob(src, dst, &m.layers[i], err);
-        if (rc < 0)
-            prop_err_wrap(err, "layer %zu of %zu", i + 1, m.n_layers);
-    }
-    if (rc == 0) {
-        rc = copy_blob(src, dst, &m.config, err);
-        if (rc < 0)
-            prop_err_wrap(err, "config");
-    }
-    return rc == 0 ? prop_dst_manifest(dst, bytes.data, bytes.len, type, ret, err) : rc;
-}
-
-/* A bare module on its way: hashed, counted, and looked at for its magic number. */
-struct packing {
-    struct prop_dst_blob *blob;
-    struct prop_hash *hash;
-    uint64_t size;
-    uint8_t head[4];
-};
-
-static int packing_sink(void *ctx, const void *data, size_t len, struct prop_err *err)
-{
-    struct packing *p = ctx;
-    const uint8_t *bytes = data;
-    int rc;
-
-    for (size_t i = 0; i < len && p->size + i < sizeof(p->head); i++)
-        p->head[p->size + i] = bytes[i];
-    p->size += len;
-    if (p->size >= sizeof(p->head) && memcmp(p->head, "\0asm", 4) != 0)
-        return prop_err_set_id(err, PROP_E_INPUT, "not-wasm", "it is no WebAssembly module");
-    rc = prop_hash_update(p->hash, data, len, err);
-    return rc == 0 ? prop_dst_blob_write(p->blob, data, len, err) : rc;
-}
-
-static int pack_layer(struct prop_src *src, struct prop_dst *dst, struct prop_digest *ret,
-                      uint64_t *ret_size, struct prop_err *err)
-{
-    prop_auto_hash struct prop_hash *hash = NULL;
-    struct packing p = { .size = 0 };
-    int rc = prop_hash_new(PROP_SHA256, &hash, err);
-
-    if (rc == 0)
-        rc = prop_dst_blob_begin(dst, prop_src_bare_size(src), &p.blob, err);
-    if (rc < 0)
-        return rc;
-    p.hash = hash;
-    rc = prop_src_bare_read(src, packing_sink, &p, err);
-    if (rc == 0 && p.size < sizeof(p.head))
-        rc = prop_err_set_id(err, PROP_E_INPUT, "not-wasm", "it is no WebAssembly module");
-    if (rc == 0)
-        rc = prop_hash_final(hash, ret, err);
-    if (rc < 0) {
-        prop_dst_blob_abort(p.blob);
-        return prop_err_wrap(err, "'%s'", src->text);
-    }
-    *ret_size = p.size;
-    return prop_dst_blob_finish(p.blob, ret, err);
-}
-
-static int pack_module(struct prop_src *src, struct prop_dst *dst, struct prop_digest *ret,
+int prop_dst_read_back(struct prop_dst *dst, const struct prop_digest *digest, struct prop_buf *out,
                        struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_json json_t *manifest = NULL;
-    struct prop_digest layer, config;
-    uint64_t size = 0;
-    int rc = pack_layer(src, dst, &layer, &size, err);
+    struct prop_digest got;
+    int rc;
 
+    if (dst->ops->read_back == NULL)
+        return prop_err_set_id(err, PROP_E_NOTFOUND, "image-not-found", "'%s' holds nothing",
+                               dst->text);
+    prop_buf_clear(out);
+    rc = dst->ops->read_back(dst, digest, out, err);
     if (rc == 0)
-        rc = prop_wasm_config_digest(&config, err);
+        rc = prop_digest_of(digest->alg, out->data, out->len, &got, err);
     if (rc == 0)
-        rc = prop_dst_blob_put(dst, prop_wasm_config_blob, 2, &config, err);
-    if (rc < 0)
-        return rc;
-    manifest = prop_manifest_new_wasm(&layer, size, prop_src_bare_title(src));
-    if (manifest == NULL)
-        return prop_err_nomem(err);
-    rc = prop_manifest_write(manifest, &bytes, err);
-    if (rc == 0)
-        rc = prop_digest_of(PROP_SHA256, bytes.data, bytes.len, ret, err);
-    return rc == 0 ? prop_dst_manifest(dst, bytes.data, bytes.len, PROP_MT_OCI_MANIFEST, ret, err)
-                   : rc;
-}
-
-int prop_image_copy(struct prop_src *src, struct prop_dst *dst, struct prop_digest *ret_digest,
-                    struct prop_err *err)
-{
-    struct prop_digest digest;
-    int rc = prop_src_is_bare(src) ? pack_module(src, dst, &digest, err)
-                                   : copy_image(src, dst, &digest, err);
-
-    if (rc == 0)
-        rc = prop_dst_tag(dst, err);
-    if (rc == 0 && ret_digest != NULL)
-        *ret_digest = digest;
-    return rc;
+        rc = prop_digest_check(&got, digest, "the manifest read back", err);
+    return rc < 0 ? prop_err_wrap(err, "'%s'", dst->text) : 0;
 }

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PROP_OCI_PARALLEL 3u
+
 /* How registries are reached; zero is the safe default. Strings are borrowed for the open's life. */
 struct prop_oci_options {
     const char *const *insecure_registries; /* "host[:port]" that may be plain HTTP */
@@ -27,6 +29,12 @@ struct prop_oci_options {
     bool no_proxy;
     const char *user_agent;
     uint64_t stall_timeout_ms; /* a registry silent for so long has failed; 0 = http/'s default */
+    uint64_t total_timeout_ms; /* all requests of what is opened have failed by then; 0 = no end */
+    unsigned parallel;         /* blobs moved at once; 0 = PROP_OCI_PARALLEL, 1 = one by one */
+    /* What a registry warns of (`Warning: 299`), once per text; `text` is printable. May be NULL, may be
+     * called by another thread. */
+    void (*warn)(void *ctx, const char *registry, const char *text);
+    void *warn_ctx;
     const struct prop_progress *progress;
 };
 
@@ -61,6 +69,11 @@ int prop_src_expect(struct prop_src *src, const struct prop_digest *digest, stru
  * (id "blob-truncated"), what the sink failed with. */
 int prop_src_blob(struct prop_src *src, const struct prop_descriptor *d, prop_sink_fn sink,
                   void *ctx, struct prop_err *err);
+/* The manifest of one image of an index (registries keep these apart from blobs), its size and digest
+ * checked against the descriptor. ret_media_type (may be NULL) as prop_src_manifest.
+ * Fails: as prop_src_manifest, PROP_E_VERIFY (id "size-mismatch", "digest-mismatch"). */
+int prop_src_child(struct prop_src *src, const struct prop_descriptor *d, struct prop_buf *out,
+                   char **ret_media_type, struct prop_err *err);
 void prop_src_free(struct prop_src *src);
 PROP_DEFINE_AUTO(struct prop_src *, prop_src_free)
 #define prop_auto_src __attribute__((cleanup(prop_src_free_p)))
@@ -91,9 +104,28 @@ int prop_dst_blob_put(struct prop_dst *dst, const void *data, size_t len,
 int prop_dst_manifest(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,
                       const struct prop_digest *digest, struct prop_err *err);
 int prop_dst_tag(struct prop_dst *dst, struct prop_err *err);
+/* Put the manifest of one image of an index, before the index itself. */
+int prop_dst_child(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,
+                   const struct prop_digest *digest, struct prop_err *err);
+/* Read a manifest that was put, as the destination holds it before it is named: its digest is
+ * checked. A sink holds nothing: PROP_E_NOTFOUND. */
+int prop_dst_read_back(struct prop_dst *dst, const struct prop_digest *digest, struct prop_buf *out,
+                       struct prop_err *err);
 void prop_dst_free(struct prop_dst *dst);
 PROP_DEFINE_AUTO(struct prop_dst *, prop_dst_free)
 #define prop_auto_dst __attribute__((cleanup(prop_dst_free_p)))
+
+/* Are they one repository, layout or folder? */
+bool prop_same_place(const struct prop_src *src, const struct prop_dst *dst);
+/* Copy one blob unless it is there, checked on the way. In one place nothing is read: what a
+ * manifest there names is there. */
+int prop_blob_copy(struct prop_src *src, struct prop_dst *dst, const struct prop_descriptor *d,
+                   struct prop_err *err);
+
+/* Copy the blobs of an image, layers and config, several at once where both places can; the first
+ * failure ends the others. */
+int prop_manifest_blobs_copy(struct prop_src *src, struct prop_dst *dst,
+                             const struct prop_manifest *m, struct prop_err *err);
 
 /* Copy a whole image (manifest bytes untouched), digests checked; or pack a bare module as a plain
  * wasm-to-oci artifact. ret_digest may be NULL. */

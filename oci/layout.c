@@ -38,96 +38,13 @@ int prop_layout_names(const char *dir, json_t **ret, struct prop_err *err)
     return 0;
 }
 
-/* --- reading --- */
-
-struct layout_src {
-    struct prop_src src;
-    char *dir;
-    json_t *index;
-    struct prop_descriptor chosen;
-};
-
-static void layout_src_free(struct prop_src *src)
-{
-    struct layout_src *l = (struct layout_src *)src;
-
-    prop_free(l->dir);
-    json_decref(l->index);
-    prop_free(l);
-}
-
-static int collect(void *ctx, const void *data, size_t len, struct prop_err *err)
-{
-    return prop_buf_add(ctx, data, len, err);
-}
-
-static int layout_src_blob(struct prop_src *src, const struct prop_descriptor *d,
-                           prop_sink_fn sink, void *ctx, struct prop_err *err)
-{
-    struct layout_src *l = (struct layout_src *)src;
-    prop_auto_free char *path = prop_layout_blob_path(l->dir, &d->digest);
-
-    return path == NULL ? prop_err_nomem(err)
-                        : prop_blobfile_stream(path, d->size, sink, ctx, err);
-}
-
-static int layout_src_manifest(struct prop_src *src, struct prop_buf *out, char **ret_said,
-                               struct prop_err *err)
-{
-    struct layout_src *l = (struct layout_src *)src;
-
-    if (l->chosen.size > PROP_LIMIT_MANIFEST)
-        return prop_err_set(err, PROP_E_LIMIT, "the manifest is larger than %u bytes",
-                            PROP_LIMIT_MANIFEST);
-    *ret_said = prop_strdup(l->chosen.media_type);
-    if (*ret_said == NULL)
-        return prop_err_nomem(err);
-    return layout_src_blob(src, &l->chosen, collect, out, err);
-}
-
-static int open_index(struct layout_src *l, const char *dir, const char *name,
-                      struct prop_err *err)
-{
-    int rc;
-
-    l->dir = prop_strdup(dir);
-    if (l->dir == NULL)
-        return prop_err_nomem(err);
-    rc = prop_layout_load(dir, &l->index, err);
-    if (rc == 0)
-        rc = prop_index_find(l->index, name, dir, &l->chosen, err);
-    return rc;
-}
-
-int prop_src_open_layout(const char *dir, const char *name, struct prop_src **ret,
-                         struct prop_err *err)
-{
-    static const struct prop_src_ops ops = { layout_src_manifest, layout_src_blob, layout_src_free,
-                                             false };
-    struct layout_src *l = prop_zalloc(sizeof(*l));
-    int rc;
-
-    if (l == NULL)
-        return prop_err_nomem(err);
-    l->src.ops = &ops;
-    rc = open_index(l, dir, name, err);
-    if (rc < 0) {
-        layout_src_free(&l->src);
-        return rc;
-    }
-    l->src.want = l->chosen.digest;
-    *ret = &l->src;
-    return 0;
-}
-
-/* --- writing --- */
-
 struct layout_dst {
     struct prop_dst dst;
     char *dir, *name;
     int dir_fd, use_fd;
     bool made;   /* the folder is ours until it is tagged */
     bool tagged;
+    pthread_mutex_t lock;        /* over the two below */
     struct prop_digest *written; /* blobs to take back with the folder */
     size_t n_written;
     char *media_type;
@@ -232,6 +149,14 @@ static int layout_has_blob(struct prop_dst *dst, const struct prop_digest *diges
     return 0;
 }
 
+static int layout_read_back(struct prop_dst *dst, const struct prop_digest *digest,
+                            struct prop_buf *out, struct prop_err *err)
+{
+    prop_auto_free char *path = prop_layout_blob_path(((struct layout_dst *)dst)->dir, digest);
+
+    return path == NULL ? prop_err_nomem(err) : prop_file_read(path, out, err);
+}
+
 static int layout_begin(struct prop_dst *dst, uint64_t size, struct prop_dst_blob **ret,
                         struct prop_err *err)
 {
@@ -269,12 +194,14 @@ static int remember(struct layout_dst *l, const struct prop_digest *digest, stru
 
     if (!l->made)
         return 0;
+    (void)pthread_mutex_lock(&l->lock);
     grown = prop_realloc_array(l->written, l->n_written + 1, sizeof(*grown));
-    if (grown == NULL)
-        return prop_err_nomem(err);
-    l->written = grown;
-    l->written[l->n_written++] = *digest;
-    return 0;
+    if (grown != NULL) {
+        l->written = grown;
+        l->written[l->n_written++] = *digest;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+    return grown == NULL ? prop_err_nomem(err) : 0;
 }
 
 static int layout_finish(struct prop_dst_blob *blob, const struct prop_digest *digest,
@@ -410,6 +337,7 @@ static void layout_dst_free(struct prop_dst *dst)
     prop_free(l->name);
     prop_free(l->written);
     prop_free(l->media_type);
+    (void)pthread_mutex_destroy(&l->lock);
     prop_free(l);
 }
 
@@ -449,12 +377,19 @@ int prop_dst_open_layout(const char *dir, const char *name, struct prop_dst **re
 {
     static const struct prop_dst_ops ops = { layout_current, layout_has_blob, layout_begin,
                                              layout_write,   layout_finish,   layout_abort,
-                                             layout_manifest, layout_tag,     layout_dst_free };
+                                             layout_manifest, layout_tag,     layout_dst_free,
+                                             layout_has_blob, NULL,           layout_read_back,
+                                             NULL,           NULL,            NULL,
+                                             true };
     struct layout_dst *l = prop_zalloc(sizeof(*l));
     int rc;
 
     if (l == NULL)
         return prop_err_nomem(err);
+    if (pthread_mutex_init(&l->lock, NULL) != 0) {
+        prop_free(l);
+        return prop_err_set(err, PROP_E_NOMEM, "no more locks");
+    }
     l->dst.ops = &ops;
     l->dir_fd = -1;
     l->use_fd = -1;

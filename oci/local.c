@@ -26,7 +26,7 @@ static void file_free(struct prop_src *src)
     prop_free(f);
 }
 
-static const struct prop_src_ops file_ops = { NULL, NULL, file_free, false };
+static const struct prop_src_ops file_ops = { NULL, NULL, file_free, false, NULL, false, NULL };
 
 int prop_src_open_file(const char *path, struct prop_src **ret, struct prop_err *err)
 {
@@ -209,7 +209,9 @@ int prop_dst_open_sink(struct prop_dst **ret, struct prop_err *err)
 {
     static const struct prop_dst_ops ops = { sink_current, sink_has_blob, sink_begin,
                                              sink_write,   sink_finish,   sink_abort,
-                                             sink_manifest, sink_tag,     sink_free };
+                                             sink_manifest, sink_tag,     sink_free,
+                                             NULL,          sink_manifest, NULL, NULL,
+                                             NULL,          NULL,          false };
     struct prop_dst *dst = prop_zalloc(sizeof(*dst));
 
     if (dst == NULL)

@@ -179,6 +179,11 @@ static int parse_document(const void *bytes, size_t len, const char *what, json_
     version = json_object_get(json, "schemaVersion");
     if (!json_is_integer(version))
         return prop_err_set(err, PROP_E_INPUT, "%s: 'schemaVersion' is missing", what);
+    if (json_integer_value(version) == 1) {
+        prop_err_set_id(err, PROP_E_UNSUPPORTED, "schema1",
+                        "%s is a Docker schema 1 manifest, which was given up in 2017", what);
+        return prop_err_hint(err, "convert it first: skopeo copy --format oci SRC oci:FOLDER:TAG");
+    }
     if (json_integer_value(version) != 2)
         return prop_err_set(err, PROP_E_INPUT, "%s: 'schemaVersion' is %lld, not 2", what,
                             (long long)json_integer_value(version));

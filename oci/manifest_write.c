@@ -7,14 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* of an image and of an index: no document has both `layers` and `manifests` */
 static const char *const manifest_order[] = { "schemaVersion", "mediaType", "artifactType",
-                                              "config", "layers", "subject", "annotations", NULL };
+                                              "config", "layers", "manifests", "subject",
+                                              "annotations", NULL };
 static const char *const descriptor_order[] = { "mediaType", "digest", "size", "urls",
                                                 "annotations", "data", "platform", "artifactType",
                                                 NULL };
 
+static const char *const platform_order[] = { "architecture", "os", "os.version", "os.features",
+                                              "variant", NULL };
+
 /* What the members of an object are, so that each is written in its own order. */
-enum shape { SHAPE_PLAIN, SHAPE_MANIFEST, SHAPE_DESCRIPTOR, SHAPE_SORTED };
+enum shape { SHAPE_PLAIN, SHAPE_MANIFEST, SHAPE_DESCRIPTOR, SHAPE_PLATFORM, SHAPE_SORTED };
 
 static int write_string(const char *s, size_t len, struct prop_buf *out, struct prop_err *err)
 {
@@ -57,8 +62,11 @@ static int write_value(const json_t *v, enum shape shape, struct prop_buf *out,
 static enum shape member_shape(enum shape parent, const char *key)
 {
     if (parent == SHAPE_MANIFEST &&
-        (strcmp(key, "config") == 0 || strcmp(key, "layers") == 0 || strcmp(key, "subject") == 0))
+        (strcmp(key, "config") == 0 || strcmp(key, "layers") == 0 ||
+         strcmp(key, "manifests") == 0 || strcmp(key, "subject") == 0))
         return SHAPE_DESCRIPTOR;
+    if (parent == SHAPE_DESCRIPTOR && strcmp(key, "platform") == 0)
+        return SHAPE_PLATFORM;
     if (parent != SHAPE_PLAIN && strcmp(key, "annotations") == 0)
         return SHAPE_SORTED;
     return SHAPE_PLAIN;
@@ -116,6 +124,7 @@ static int write_object(json_t *object, enum shape shape, struct prop_buf *out,
 {
     const char *const *order = shape == SHAPE_MANIFEST     ? manifest_order
                                : shape == SHAPE_DESCRIPTOR ? descriptor_order
+                               : shape == SHAPE_PLATFORM   ? platform_order
                                                            : NULL;
     const char *key;
     json_t *v;

@@ -46,9 +46,8 @@ static int add_tags(json_t *all, const struct prop_http_answer *a, struct prop_e
     return 0;
 }
 
-/* The URL of `Link: <...>; rel="next"`, resolved; NULL when this was the last page. */
-static int next_page(const struct prop_session *s, const struct prop_http_answer *a, char **url,
-                     struct prop_err *err)
+int prop_registry_next_page(const struct prop_session *s, const struct prop_http_answer *a,
+                            char **url, struct prop_err *err)
 {
     const char *link = prop_http_header(a, "link", 0);
     prop_auto_free char *target = NULL;
@@ -70,7 +69,7 @@ static int next_page(const struct prop_session *s, const struct prop_http_answer
     if (!prop_url_same_origin(next, s->origin)) {
         prop_free(next);
         return prop_err_set_id(err, PROP_E_REMOTE, "foreign-location",
-                               "the list of tags goes on at another server: refused");
+                               "the list goes on at another server: refused");
     }
     *url = next;
     return 0;
@@ -95,7 +94,7 @@ static int list_pages(struct prop_session *s, const char *path, const char *scop
         if (rc == 0)
             rc = add_tags(all, &a, err);
         if (rc == 0)
-            rc = next_page(s, &a, &url, err);
+            rc = prop_registry_next_page(s, &a, &url, err);
     }
     return rc;
 }

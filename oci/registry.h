@@ -23,6 +23,10 @@ char *prop_registry_scope(const char *path, const char *actions);
 int prop_registry_manifest(struct prop_session *s, const char *path, const char *scope,
                            const char *reference, struct prop_buf *out, char **ret_said,
                            struct prop_err *err);
+/* Where a list goes on: the URL of `Link: <...>; rel="next"`, resolved, in place of `*url`; NULL when
+ * this was the last page. Another server is refused (PROP_E_REMOTE, id "foreign-location"). */
+int prop_registry_next_page(const struct prop_session *s, const struct prop_http_answer *a,
+                            char **url, struct prop_err *err);
 /* What stands behind the name of a reference: the digest, else the tag; `buf` holds a digest. */
 const char *prop_ref_target(const struct prop_ref *ref, char buf[PROP_DIGEST_TEXT]);
 extern const char *const prop_registry_accept[];

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RESUMES_MAX 5
+#define RESUMES_MAX 3 /* that delivered nothing new */
+#define STALLS_MAX 2
+#define TOTAL_MAX 64
 
 const char *const prop_registry_accept[] = {
     "Accept: " PROP_MT_OCI_MANIFEST ", " PROP_MT_OCI_INDEX ", " PROP_MT_DOCKER_MANIFEST
@@ -91,12 +93,25 @@ static int src_manifest(struct prop_src *src, struct prop_buf *out, char **ret_s
     return prop_registry_manifest(r->session, r->path, r->scope, r->target, out, ret_said, err);
 }
 
+static int src_child(struct prop_src *src, const struct prop_descriptor *d, struct prop_buf *out,
+                     char **ret_said, struct prop_err *err)
+{
+    struct registry_src *r = (struct registry_src *)src;
+    char digest[PROP_DIGEST_TEXT];
+
+    return prop_registry_manifest(r->session, r->path, r->scope,
+                                  prop_digest_format(&d->digest, digest), out, ret_said, err);
+}
+
 /* A blob on its way, perhaps over several connections. */
 struct fetch {
     prop_sink_fn sink;
     void *ctx;
     uint64_t size, done;
     uint64_t skip; /* bytes of this answer that were delivered before */
+    uint64_t seen; /* bytes of all answers, delivered or skipped */
+    bool stopped;  /* by the sink: nothing is wrong with the connection */
+    bool whole;    /* ranges are not served: the blob comes from its start each time */
 };
 
 static int check_range(const char *range, const struct fetch *f, struct prop_err *err)
@@ -139,6 +154,7 @@ static int fetch_sink(void *ctx, const void *data, size_t len, struct prop_err *
     const uint8_t *p = data;
     int rc;
 
+    f->seen += len;
     if (f->skip > 0) {
         size_t cut = len < f->skip ? len : (size_t)f->skip;
 
@@ -151,6 +167,7 @@ static int fetch_sink(void *ctx, const void *data, size_t len, struct prop_err *
     rc = f->sink(f->ctx, p, len, err);
     if (rc == 0)
         f->done += len;
+    f->stopped = rc < 0;
     return rc;
 }
 
@@ -165,48 +182,79 @@ static int fetch_once(struct registry_src *r, const char *url, struct fetch *f,
                                     .begin = fetch_begin };
     int rc;
 
-    if (f->done > 0) {
+    if (f->done > 0 && !f->whole) {
         snprintf(range, sizeof(range), "Range: bytes=%" PRIu64 "-", f->done);
         rq.headers = headers;
     }
     rc = prop_session_do(r->session, &rq, r->scope, &a, err);
-    if (rc < 0 || a.status == 200 || (a.status == 206 && f->done > 0))
+    if (rc < 0 || a.status == 200 || (a.status == 206 && f->done > 0 && !f->whole))
         return rc;
     if (a.status == 416 && f->done == f->size)
         return 0;
+    /* it will not go on in the middle, but may begin again */
+    if (rq.headers != NULL && (a.status == 416 || a.status == 400 || a.status == 501)) {
+        f->whole = true;
+        return fetch_once(r, url, f, err);
+    }
     return prop_session_refused(r->session, &a, "blob", "blob-not-found", err);
 }
 
-static bool broken(int rc, const struct prop_err *err)
+static bool broken(int rc, const struct prop_err *err, unsigned *stalls)
 {
+    /* each costs the whole time that a silence is borne */
+    if (rc == PROP_E_NETWORK && strcmp(prop_err_id(err), "timeout") == 0)
+        return ++*stalls <= STALLS_MAX;
     return rc == PROP_E_NETWORK ? strcmp(prop_err_id(err), "tls") != 0
                                 : rc == PROP_E_REMOTE && strcmp(prop_err_id(err), "truncated") == 0;
+}
+
+static int wait_a_little(struct registry_src *r, unsigned resumes, struct prop_err *err)
+{
+    struct prop_http *h = NULL;
+    int rc = prop_session_take_http(r->session, &h, err);
+
+    if (rc == 0 && resumes > 0)
+        rc = prop_http_wait(h, resumes - 1, NULL, err);
+    prop_session_give_http(r->session, h);
+    return rc;
 }
 
 static int src_blob(struct prop_src *src, const struct prop_descriptor *d, prop_sink_fn sink,
                     void *ctx, struct prop_err *err)
 {
     struct registry_src *r = (struct registry_src *)src;
-    struct fetch f = { sink, ctx, d->size, 0, 0 };
+    struct fetch f = { .sink = sink, .ctx = ctx, .size = d->size };
     char digest[PROP_DIGEST_TEXT];
     prop_auto_free char *rest = prop_asprintf("blobs/%s", prop_digest_format(&d->digest, digest));
     prop_auto_free char *url = rest != NULL ? prop_session_url(r->session, r->path, rest) : NULL;
 
     if (url == NULL)
         return prop_err_nomem(err);
-    for (unsigned resumes = 0;; resumes++) {
+    for (unsigned resumes = 0, total = 0, stalls = 0;; resumes++) {
         struct prop_err failure = PROP_ERR_INIT;
-        uint64_t before = f.done;
+        uint64_t before = f.seen, done = f.done;
         int rc = fetch_once(r, url, &f, &failure);
 
+        if (f.done > done)
+            resumes = 0;
         /* a connection that brought something is worth another; one that brought nothing had its
          * retries already */
-        if (rc < 0 && broken(rc, &failure) && f.done > before && resumes < RESUMES_MAX)
-            continue;
+        if (rc < 0 && !f.stopped && broken(rc, &failure, &stalls) && f.seen > before &&
+            resumes < RESUMES_MAX && ++total <= TOTAL_MAX) {
+            rc = wait_a_little(r, resumes, err);
+            if (rc == 0)
+                continue;
+            return rc;
+        }
         if (rc < 0 && err != NULL)
             *err = failure;
         return rc;
     }
+}
+
+static void src_cancel(struct prop_src *src, bool cancelled)
+{
+    atomic_store(&((struct registry_src *)src)->session->cancelled, cancelled);
 }
 
 static void src_free(struct prop_src *src)
@@ -223,7 +271,8 @@ static void src_free(struct prop_src *src)
 int prop_src_open_registry(const struct prop_location *loc, const struct prop_oci_options *opts,
                            struct prop_src **ret, struct prop_err *err)
 {
-    static const struct prop_src_ops ops = { src_manifest, src_blob, src_free, true };
+    static const struct prop_src_ops ops = { src_manifest, src_blob, src_free, true, src_child,
+                                             true,         src_cancel };
     struct registry_src *r = prop_zalloc(sizeof(*r));
     char digest[PROP_DIGEST_TEXT];
     int rc;

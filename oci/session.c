@@ -1,5 +1,5 @@
-/* Reaching a registry: plain HTTP or TLS, its certificates, and the answer to a 401. Credentials go
- * to the registry itself and to the token server it names, and nowhere else. */
+/* A conversation with a registry: the answer to a 401, and what a refusal means. Credentials go to the
+ * registry itself and to the token server it names, and nowhere else. */
 #include "oci/session.h"
 
 #include "util/limits.h"
@@ -7,89 +7,7 @@
 #include "util/text.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define RETRIES 3
-
-/* "host[:port]" without its port. */
-static void host_of(const char *domain, char *out, size_t size)
-{
-    const char *colon = strrchr(domain, ':');
-    const char *start = domain;
-    size_t len = strlen(domain);
-
-    if (colon != NULL && strchr(colon, ']') == NULL)
-        len = (size_t)(colon - domain);
-    if (start[0] == '[' && len >= 2 && start[len - 1] == ']') {
-        start++;
-        len -= 2;
-    }
-    snprintf(out, size, "%.*s", (int)len, start);
-}
-
-static bool listed_insecure(const struct prop_oci_options *o, const char *domain, const char *host)
-{
-    for (size_t i = 0; i < o->n_insecure; i++) {
-        if (strcmp(o->insecure_registries[i], domain) == 0 ||
-            strcmp(o->insecure_registries[i], host) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The certs.d folder of a host, the first that exists; NULL when there is none. */
-static int find_cert_dir(const char *domain, char **ret, struct prop_err *err)
-{
-    static const char *const roots[] = { "/etc/containers/certs.d", "/etc/docker/certs.d" };
-    const char *home = getenv("HOME");
-
-    for (size_t i = 0; i <= PROP_ARRAY_LEN(roots); i++) {
-        prop_auto_free char *dir = NULL;
-
-        if (i == 0 && home == NULL)
-            continue;
-        dir = i == 0 ? prop_asprintf("%s/.config/containers/certs.d/%s", home, domain)
-                     : prop_asprintf("%s/%s", roots[i - 1], domain);
-        if (dir == NULL)
-            return prop_err_nomem(err);
-        if (access(dir, X_OK) == 0) {
-            *ret = PROP_TAKE(dir);
-            return 0;
-        }
-    }
-    return 0;
-}
-
-static int open_http(struct prop_session *s, const struct prop_oci_options *o, struct prop_err *err)
-{
-    struct prop_http_config c = { .user_agent = o->user_agent, .no_proxy = o->no_proxy,
-                                  .extra_ca = o->ca_cert, .extra_ca_dir = o->cert_dir,
-                                  .stall_timeout_ms = o->stall_timeout_ms,
-                                  .max_retries = RETRIES };
-    prop_auto_free char *found = NULL;
-    char host[256];
-    const char *wire = strcmp(s->domain, "docker.io") == 0 ? "registry-1.docker.io" : s->domain;
-    bool plain;
-    int rc = 0;
-
-    host_of(s->domain, host, sizeof(host));
-    if (c.extra_ca_dir == NULL)
-        rc = find_cert_dir(s->domain, &found, err);
-    if (rc < 0)
-        return rc;
-    if (c.extra_ca_dir == NULL)
-        c.extra_ca_dir = found;
-    c.allow_http = listed_insecure(o, s->domain, host);
-    /* loopback speaks plain HTTP unless certificates were named for it */
-    plain = c.allow_http ||
-            (prop_host_is_loopback(host) && c.extra_ca_dir == NULL && c.extra_ca == NULL);
-    s->origin = prop_asprintf("%s://%s", plain ? "http" : "https", wire);
-    if (s->origin == NULL)
-        return prop_err_nomem(err);
-    return prop_http_new(&c, &s->http, err);
-}
 
 static int fill(struct prop_session *s, const char *domain, const char *path,
                 const struct prop_oci_options *opts, struct prop_err *err)
@@ -100,7 +18,7 @@ static int fill(struct prop_session *s, const char *domain, const char *path,
     if (s->domain == NULL || (path != NULL && s->path == NULL) ||
         (opts->authfile != NULL && s->authfile == NULL))
         return prop_err_nomem(err);
-    return open_http(s, opts, err);
+    return prop_session_connect(s, opts, err);
 }
 
 int prop_session_new(const char *domain, const char *path, const struct prop_oci_options *opts,
@@ -111,6 +29,10 @@ int prop_session_new(const char *domain, const char *path, const struct prop_oci
 
     if (s == NULL)
         return prop_err_nomem(err);
+    if (pthread_mutex_init(&s->auth_lock, NULL) != 0 || pthread_mutex_init(&s->pool_lock, NULL) != 0) {
+        prop_free(s);
+        return prop_err_set(err, PROP_E_NOMEM, "no more locks");
+    }
     rc = fill(s, domain, path, opts, err);
     if (rc < 0) {
         prop_session_free(s);
@@ -133,9 +55,14 @@ void prop_session_free(struct prop_session *s)
     for (size_t i = 0; i < s->n_tokens; i++)
         release_token(&s->tokens[i]);
     prop_free(s->tokens);
+    for (size_t i = 0; i < s->n_retired; i++)
+        prop_secret_free(s->retired[i]);
+    prop_free(s->retired);
     prop_secret_free(s->basic);
     prop_credentials_release(&s->cred);
-    prop_http_free(s->http);
+    prop_session_disconnect(s);
+    (void)pthread_mutex_destroy(&s->auth_lock);
+    (void)pthread_mutex_destroy(&s->pool_lock);
     prop_free(s->domain);
     prop_free(s->origin);
     prop_free(s->path);
@@ -189,7 +116,7 @@ static struct prop_token *find_token(struct prop_session *s, const char *scope)
     return NULL;
 }
 
-const struct prop_secret *prop_session_authorization(struct prop_session *s, const char *scope)
+static const struct prop_secret *authorization(struct prop_session *s, const char *scope)
 {
     const struct prop_token *t = find_token(s, scope);
 
@@ -198,26 +125,60 @@ const struct prop_secret *prop_session_authorization(struct prop_session *s, con
     return s->basic;
 }
 
+const struct prop_secret *prop_session_authorization(struct prop_session *s, const char *scope)
+{
+    const struct prop_secret *a;
+
+    (void)pthread_mutex_lock(&s->auth_lock);
+    a = authorization(s, scope);
+    (void)pthread_mutex_unlock(&s->auth_lock);
+    return a;
+}
+
+/* A value that requests of other threads may still be sending; freed with the session. */
+static int retire(struct prop_session *s, struct prop_secret *value, struct prop_err *err)
+{
+    struct prop_secret **grown;
+
+    if (value == NULL)
+        return 0;
+    grown = prop_realloc_array(s->retired, s->n_retired + 1, sizeof(*grown));
+    if (grown == NULL)
+        return prop_err_nomem(err);
+    s->retired = grown;
+    s->retired[s->n_retired++] = value;
+    return 0;
+}
+
+static struct prop_token *add_token(struct prop_session *s, const char *scope)
+{
+    struct prop_token *grown = prop_realloc_array(s->tokens, s->n_tokens + 1, sizeof(*grown));
+    char *copy = prop_strdup(scope != NULL ? scope : "");
+
+    if (grown != NULL)
+        s->tokens = grown;
+    if (grown == NULL || copy == NULL) {
+        prop_free(copy);
+        return NULL;
+    }
+    s->tokens[s->n_tokens] = (struct prop_token){ copy, NULL, 0 };
+    return &s->tokens[s->n_tokens++];
+}
+
+/* Takes `value`. */
 static int keep_token(struct prop_session *s, const char *scope, struct prop_secret *value,
                       uint64_t expires_ms, struct prop_err *err)
 {
-    struct prop_token *t = find_token(s, scope), fresh;
+    struct prop_token *t = find_token(s, scope);
+    int rc;
 
-    if (t == NULL) {
-        t = prop_realloc_array(s->tokens, s->n_tokens + 1, sizeof(*t));
-        fresh.scope = prop_strdup(scope != NULL ? scope : "");
-        fresh.authorization = NULL;
-        if (t != NULL)
-            s->tokens = t;
-        if (t == NULL || fresh.scope == NULL) {
-            prop_free(fresh.scope);
-            prop_secret_free(value);
-            return prop_err_nomem(err);
-        }
-        t = &s->tokens[s->n_tokens++];
-        *t = fresh;
+    if (t == NULL)
+        t = add_token(s, scope);
+    rc = t == NULL ? prop_err_nomem(err) : retire(s, t->authorization, err);
+    if (rc < 0) {
+        prop_secret_free(value);
+        return rc;
     }
-    prop_secret_free(t->authorization);
     t->authorization = value;
     t->expires_ms = expires_ms;
     return 0;
@@ -269,9 +230,10 @@ static int answer_basic(struct prop_session *s, struct prop_err *err)
     rc = prop_credentials_basic(&s->cred, &basic, err);
     if (rc < 0)
         return rc;
-    prop_secret_free(s->basic);
-    s->basic = PROP_TAKE(basic);
-    return 0;
+    rc = retire(s, s->basic, err);
+    if (rc == 0)
+        s->basic = PROP_TAKE(basic);
+    return rc;
 }
 
 static int answer_challenge(struct prop_session *s, const struct prop_http_answer *a,
@@ -297,25 +259,50 @@ static int answer_challenge(struct prop_session *s, const struct prop_http_answe
                            s->domain);
 }
 
+int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
+                       const struct prop_secret *sent, const char *scope, bool *ret,
+                       struct prop_err *err)
+{
+    int rc = 0;
+
+    *ret = false;
+    /* a 401 from elsewhere (after a redirect) is never answered with our credentials */
+    if (a->status != 401 || prop_http_header(a, "www-authenticate", 0) == NULL ||
+        !prop_url_same_origin(a->effective_url, s->origin))
+        return 0;
+    (void)pthread_mutex_lock(&s->auth_lock);
+    /* somebody else may have got a new one meanwhile */
+    if (authorization(s, scope) != NULL && authorization(s, scope) != sent)
+        *ret = true;
+    else if (sent == NULL || sent != s->basic) {
+        rc = answer_challenge(s, a, scope, err);
+        *ret = rc == 0;
+    }
+    (void)pthread_mutex_unlock(&s->auth_lock);
+    return rc;
+}
+
 int prop_session_do(struct prop_session *s, struct prop_http_request *rq, const char *scope,
                     struct prop_http_answer *ret, struct prop_err *err)
 {
-    const struct prop_secret *sent = prop_session_authorization(s, scope);
-    bool sent_basic = sent != NULL && sent == s->basic;
-    int rc;
+    struct prop_http *h = NULL;
+    bool again = false;
+    int rc = prop_session_take_http(s, &h, err);
 
-    rq->authorization = sent;
-    rc = prop_http_do(s->http, rq, ret, err);
-    /* a 401 from elsewhere (after a redirect) is never answered with our credentials */
-    if (rc < 0 || ret->status != 401 || sent_basic ||
-        prop_http_header(ret, "www-authenticate", 0) == NULL ||
-        !prop_url_same_origin(ret->effective_url, s->origin))
-        return rc;
-    rc = answer_challenge(s, ret, scope, err);
     if (rc < 0)
         return rc;
     rq->authorization = prop_session_authorization(s, scope);
-    return prop_http_do(s->http, rq, ret, err);
+    rc = prop_http_do(h, rq, ret, err);
+    if (rc == 0)
+        rc = prop_session_renew(s, ret, rq->authorization, scope, &again, err);
+    if (again) {
+        rq->authorization = prop_session_authorization(s, scope);
+        rc = prop_http_do(h, rq, ret, err);
+    }
+    prop_session_give_http(s, h);
+    if (rc == 0)
+        prop_session_heed(s, ret);
+    return rc;
 }
 
 /* --- refusals --- */

@@ -9,6 +9,8 @@
 #include "oci/ref.h"
 #include "util/err.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,17 +21,30 @@ struct prop_token {
     uint64_t expires_ms;
 };
 
+/* Several threads may do requests at once. */
 struct prop_session {
-    struct prop_http *http;
     char *domain;   /* as in references */
     char *origin;   /* "https://host[:port]" on the wire */
     char *path;     /* repository that credentials are looked up for; may be NULL */
     char *authfile;
+    struct prop_http_config config; /* of new handles */
+    char *cert_dir, *ca_cert, *user_agent;
+    atomic_bool cancelled;     /* set: everything under way ends */
+    pthread_mutex_t pool_lock; /* over the idle handles and the warnings */
+    struct prop_http **idle;
+    size_t n_idle;
+    void (*warn)(void *ctx, const char *registry, const char *text);
+    void *warn_ctx;
+    char **warned;
+    size_t n_warned;
+    pthread_mutex_t auth_lock; /* over what follows */
     struct prop_credentials cred;
     bool cred_loaded;
     struct prop_secret *basic; /* "Basic ...", once the registry asked for it */
     struct prop_token *tokens;
     size_t n_tokens;
+    struct prop_secret **retired;
+    size_t n_retired;
 };
 
 /* `path` may be NULL (login, list of nothing). Nothing is sent yet. */
@@ -45,7 +60,13 @@ char *prop_session_url(const struct prop_session *s, const char *repository, con
  * for `scope` ("repository:NAME:pull", or NULL). */
 int prop_session_do(struct prop_session *s, struct prop_http_request *rq, const char *scope,
                     struct prop_http_answer *ret, struct prop_err *err);
-/* What the next request of that scope would send as Authorization, or NULL; borrowed. */
+/* Answer the 401 of a request that sent `sent` (may be NULL): ret true when the next one of that scope
+ * sends something else and is worth a try. Other answers are left alone. */
+int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
+                       const struct prop_secret *sent, const char *scope, bool *ret,
+                       struct prop_err *err);
+/* What the next request of that scope would send as Authorization, or NULL; borrowed from the
+ * session. */
 const struct prop_secret *prop_session_authorization(struct prop_session *s, const char *scope);
 /* Use these credentials instead of what files and helpers know. */
 int prop_session_set_credentials(struct prop_session *s, const char *user,
@@ -55,6 +76,18 @@ int prop_session_set_credentials(struct prop_session *s, const char *user,
  * the id for 404. Returns the code, never 0. */
 int prop_session_refused(const struct prop_session *s, const struct prop_http_answer *a,
                          const char *what, const char *not_found, struct prop_err *err);
+
+/* --- connect.c: the connections --- */
+
+/* From the options to an origin and a first handle; and the end of all that. */
+int prop_session_connect(struct prop_session *s, const struct prop_oci_options *opts,
+                         struct prop_err *err);
+void prop_session_disconnect(struct prop_session *s);
+/* A handle for one thread at a time, and back (NULL is fine). */
+int prop_session_take_http(struct prop_session *s, struct prop_http **ret, struct prop_err *err);
+void prop_session_give_http(struct prop_session *s, struct prop_http *h);
+/* Pass on what an answer warns of, once per text. */
+void prop_session_heed(struct prop_session *s, const struct prop_http_answer *a);
 
 /* token.c: get a token that a Bearer challenge asks for. */
 int prop_session_fetch_token(struct prop_session *s, const struct prop_challenge *c,

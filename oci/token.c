@@ -8,12 +8,15 @@
 #include "util/text.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define TOKEN_SECONDS_MIN 60
 #define TOKEN_SECONDS_MAX (24 * 3600)
 #define REFRESH_EARLY_MS 5000u
+#define USABLE_MS 1000u
 
 static void wipe_buf(struct prop_buf *b)
 {
@@ -117,6 +120,18 @@ static int add_scopes(struct prop_buf *b, char separator, const char *scopes, st
     return rc;
 }
 
+static int ask(struct prop_session *s, const struct prop_http_request *rq,
+               struct prop_http_answer *ret, struct prop_err *err)
+{
+    struct prop_http *h = NULL;
+    int rc = prop_session_take_http(s, &h, err);
+
+    if (rc == 0)
+        rc = prop_http_do(h, rq, ret, err);
+    prop_session_give_http(s, h);
+    return rc;
+}
+
 static int token_by_get(struct prop_session *s, const struct prop_challenge *c, const char *scope,
                         struct prop_http_answer *ret, struct prop_err *err)
 {
@@ -143,7 +158,7 @@ static int token_by_get(struct prop_session *s, const struct prop_challenge *c, 
         return rc;
     rq.url = prop_buf_str(&url);
     rq.authorization = basic;
-    return prop_http_do(s->http, &rq, ret, err);
+    return ask(s, &rq, ret, err);
 }
 
 static int token_by_post(struct prop_session *s, const struct prop_challenge *c, const char *scope,
@@ -167,7 +182,7 @@ static int token_by_post(struct prop_session *s, const struct prop_challenge *c,
         return rc;
     rq.body = form.data;
     rq.body_len = form.len;
-    return prop_http_do(s->http, &rq, ret, err);
+    return ask(s, &rq, ret, err);
 }
 
 static int token_refused(const struct prop_session *s, const struct prop_http_answer *a,
@@ -191,8 +206,40 @@ static int token_refused(const struct prop_session *s, const struct prop_http_an
 
 struct token_answer {
     const char *token, *access_token;
-    json_t *expires_in;
+    json_t *expires_in, *issued_at;
 };
+
+/* RFC 3339 section 5.6; false for anything else. */
+static bool read_time(const char *text, time_t *ret)
+{
+    struct tm tm = { 0 };
+    int n = 0, hours = 0, minutes = 0;
+    char sign = 'Z';
+
+    if (text == NULL || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+                               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 6)
+        return false;
+    text += n;
+    if (*text == '.')
+        text += 1 + strspn(text + 1, "0123456789");
+    if (*text != 'Z' && *text != 'z' &&
+        sscanf(text, "%c%2d:%2d", &sign, &hours, &minutes) != 3)
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *ret = timegm(&tm) - (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+/* How long it has been valid, by the server's clock and ours: what lies in the future counts from now. */
+static uint64_t age_ms(const struct token_answer *t)
+{
+    time_t issued, now = prop_wall_time();
+
+    if (!read_time(json_string_value(t->issued_at), &issued) || issued >= now)
+        return 0;
+    return (uint64_t)(now - issued) * 1000;
+}
 
 static int read_token(const struct prop_http_answer *a, struct prop_secret **ret,
                       uint64_t *ret_expires_ms, struct prop_err *err)
@@ -203,11 +250,14 @@ static int read_token(const struct prop_http_answer *a, struct prop_secret **ret
           PROP_JSON_NULLABLE },
         { "expires_in", PROP_JSON_ANY, offsetof(struct token_answer, expires_in),
           PROP_JSON_NULLABLE },
+        { "issued_at", PROP_JSON_ANY, offsetof(struct token_answer, issued_at),
+          PROP_JSON_NULLABLE },
     };
-    struct token_answer t = { NULL, NULL, NULL };
+    struct token_answer t = { NULL, NULL, NULL, NULL };
     prop_auto_json json_t *json = NULL;
     prop_auto_secret struct prop_secret *value = NULL;
     json_int_t seconds;
+    uint64_t life;
     int rc = prop_json_parse(prop_buf_str(&a->body), a->body.len, "the token server's answer",
                              &json, err);
 
@@ -229,7 +279,10 @@ static int read_token(const struct prop_http_answer *a, struct prop_secret **ret
         seconds = TOKEN_SECONDS_MIN;
     if (seconds > TOKEN_SECONDS_MAX)
         seconds = TOKEN_SECONDS_MAX;
-    *ret_expires_ms = prop_now_ms() + (uint64_t)seconds * 1000 - REFRESH_EARLY_MS;
+    life = (uint64_t)seconds * 1000 - REFRESH_EARLY_MS;
+    /* a clock that is wrong must not make it useless for the request that it was asked for */
+    life = age_ms(&t) + USABLE_MS < life ? life - age_ms(&t) : USABLE_MS;
+    *ret_expires_ms = prop_now_ms() + life;
     *ret = PROP_TAKE(value);
     return 0;
 }

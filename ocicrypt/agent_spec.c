@@ -55,36 +55,57 @@ static int params_parse(struct params *p, const char *text, struct prop_err *err
     return 0;
 }
 
-static int params_check(const struct params *p, struct prop_err *err)
+static bool given(const char *text)
+{
+    return text && text[0];
+}
+
+static int params_check(const struct params *p, unsigned flags, struct prop_err *err)
 {
     if (p->sample && strcmp(p->sample, "false") != 0)
         return prop_err_set_id(err, PROP_E_DENIED, "public-kek",
                                "recipient: 'sample' wraps with a key that everybody has");
-    if (p->algorithm && strcmp(p->algorithm, "A256CTR") == 0)
-        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "a256ctr-refused",
-                               "recipient: A256CTR packets have no integrity and are not written");
-    if (p->algorithm && strcmp(p->algorithm, "A256GCM") != 0)
+    if (p->algorithm && strcmp(p->algorithm, "A256CTR") == 0) {
+        if (!(flags & PROP_AGENT_CTR)) {
+            (void)prop_err_set_id(err, PROP_E_UNSUPPORTED, "a256ctr-refused",
+                                  "recipient: A256CTR packets have no integrity and are written "
+                                  "only on request");
+            return prop_err_hint(err, "A256GCM is what every reader takes; --allow-a256ctr to have "
+                                 "it all the same");
+        }
+    } else if (p->algorithm && strcmp(p->algorithm, "A256GCM") != 0) {
         return prop_err_set_id(err, PROP_E_USAGE, "bad-recipient",
                                "recipient: algorithm '%s' is unknown", p->algorithm);
-    if (p->keypath && p->keyid && p->keypath[0] && p->keyid[0])
+    }
+    /* An empty value is a mistake in a script, never a wish for another source. */
+    if ((given(p->keypath) || (!p->keypath && (flags & PROP_AGENT_NO_KEYPATH))) &&
+        (given(p->keyid) || (!p->keyid && (flags & PROP_AGENT_NO_KEYID))))
         return 0;
     (void)prop_err_set_id(err, PROP_E_USAGE, "bad-recipient",
                           "recipient: attestation-agent needs 'keypath' and 'keyid'");
     return prop_err_hint(err, FORM);
 }
 
-int prop_agent_spec_parse(const char *text, struct prop_agent_spec *ret, struct prop_err *err)
+int prop_agent_spec_parse_as(const char *text, unsigned flags, struct prop_agent_spec *ret,
+                             struct prop_err *err)
 {
     struct params p = { .keypath = NULL };
-    struct prop_resource_id kid;
+    struct prop_resource_id kid = { .host = "" };
     int rc;
-    if ((rc = params_parse(&p, text, err)) == 0 && (rc = params_check(&p, err)) == 0 &&
-        (rc = prop_resource_id_parse(p.keyid, true, &kid, err)) == 0) {
+    if ((rc = params_parse(&p, text, err)) == 0 && (rc = params_check(&p, flags, err)) == 0 &&
+        (!p.keyid || (rc = prop_resource_id_parse(p.keyid, true, &kid, err)) == 0)) {
         ret->kid = kid;
+        ret->has_kid = p.keyid != NULL;
         ret->keypath = PROP_TAKE(p.keypath);
+        ret->ctr = p.algorithm && strcmp(p.algorithm, "A256CTR") == 0;
     }
     params_release(&p);
     return rc;
+}
+
+int prop_agent_spec_parse(const char *text, struct prop_agent_spec *ret, struct prop_err *err)
+{
+    return prop_agent_spec_parse_as(text, PROP_AGENT_STRICT, ret, err);
 }
 
 void prop_agent_spec_release(struct prop_agent_spec *s)

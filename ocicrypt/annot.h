@@ -13,6 +13,9 @@
 #define PROP_ENC_PUBOPTS PROP_ENC_PREFIX ".pubopts"
 #define PROP_ENC_KEYS PROP_ENC_PREFIX ".keys."
 #define PROP_SCHEME_JWE "jwe"
+#define PROP_SCHEME_PKCS7 "pkcs7"
+#define PROP_SCHEME_PGP "pgp"
+#define PROP_SCHEME_PKCS11 "pkcs11"
 #define PROP_SCHEME_PROVIDER "provider."
 #define PROP_SCHEME_AGENT "provider.attestation-agent"
 

@@ -1,9 +1,9 @@
 /* AES_256_CTR_HMAC_SHA256 over a ring of chunks (crypto/parhash.h).
  *
- * Encrypting: the caller's bytes are ciphered straight into the ring and hashed where they are;
- * HMAC and digest of the ciphertext run beside it. Decrypting: ciphertext is copied into lane 0
- * and deciphered into lane 1; the HMAC runs over the first, the plaintext's digest over the
- * second. The blob's own digest is checked by whoever delivers it. */
+ * Lane 0 is ciphertext, lane 1 plaintext. Encrypting: the caller's bytes are ciphered straight into
+ * lane 0, for HMAC and digest, and copied into lane 1 unless their digest is known. Decrypting:
+ * ciphertext is copied into lane 0, for the HMAC, and deciphered into lane 1, for the plaintext's
+ * digest; the blob's own digest is checked by whoever delivers it. */
 #include "ocicrypt/layer.h"
 
 #include "crypto/cipher.h"
@@ -20,11 +20,12 @@ struct prop_layer_enc {
     struct prop_secret *key;
     uint8_t nonce[PROP_LAYER_NONCE];
     struct prop_ctr *ctr;
-    struct prop_hash *plain; /* NULL when known */
-    struct prop_digest known;
+    struct prop_digest known; /* of the plaintext; len 0 = to be found out */
     struct prop_parhash *ring;
-    size_t hmac, digest; /* numbers in the ring */
-    uint8_t *chunk;      /* NULL = none begun */
+    size_t hmac, digest, plain; /* numbers in the ring */
+    bool hash_plain;            /* `plain` is there */
+    uint8_t *chunk;             /* NULL = none begun */
+    uint8_t *copy;              /* plaintext of it, if that is hashed */
     size_t fill;
     uint64_t size;
 };
@@ -62,8 +63,7 @@ int prop_layer_enc_new_with(const struct prop_secret *key, const uint8_t nonce[1
     memcpy(e->nonce, nonce, sizeof(e->nonce));
     if ((rc = prop_secret_copy(prop_secret_data(key), prop_secret_len(key), &e->key, err)) != 0 ||
         (rc = prop_ctr_new(key, nonce, &e->ctr, err)) != 0 ||
-        (rc = prop_hash_new(PROP_SHA256, &e->plain, err)) != 0 ||
-        (rc = prop_parhash_new(1, &e->ring, err)) != 0 ||
+        (rc = prop_parhash_new(2, &e->ring, err)) != 0 ||
         (rc = add_hash(e->ring, 0, key, &e->hmac, err)) != 0 ||
         (rc = add_hash(e->ring, 0, NULL, &e->digest, err)) != 0) {
         prop_layer_enc_free(e);
@@ -90,8 +90,6 @@ int prop_layer_enc_new(prop_layer_sink sink, void *ctx, struct prop_layer_enc **
 void prop_layer_enc_known_plain(struct prop_layer_enc *e, const struct prop_digest *plain)
 {
     e->known = *plain;
-    prop_hash_free(e->plain);
-    e->plain = NULL;
 }
 
 /* The chunk goes to the sink and to the hashes. */
@@ -101,9 +99,22 @@ static int enc_flush(struct prop_layer_enc *e, struct prop_err *err)
     if (rc == 0)
         rc = prop_parhash_submit(e->ring, e->fill, err);
     e->size += e->fill;
-    e->chunk = NULL;
+    e->chunk = e->copy = NULL;
     e->fill = 0;
     return rc;
+}
+
+static int enc_begin(struct prop_layer_enc *e, struct prop_err *err)
+{
+    int rc = 0;
+    if (e->known.len == 0 && !e->hash_plain) {
+        if ((rc = add_hash(e->ring, 1, NULL, &e->plain, err)) != 0)
+            return rc;
+        e->hash_plain = true;
+    }
+    if (e->hash_plain)
+        rc = prop_parhash_lane(e->ring, 1, &e->copy, err);
+    return rc != 0 ? rc : prop_parhash_lane(e->ring, 0, &e->chunk, err);
 }
 
 int prop_layer_enc_update(struct prop_layer_enc *e, const void *data, size_t len,
@@ -112,14 +123,15 @@ int prop_layer_enc_update(struct prop_layer_enc *e, const void *data, size_t len
     const uint8_t *in = data;
     while (len > 0) {
         int rc = 0;
-        if (!e->chunk && (rc = prop_parhash_lane(e->ring, 0, &e->chunk, err)) != 0)
+        if (!e->chunk && (rc = enc_begin(e, err)) != 0)
             return rc;
         size_t n = PROP_PARHASH_CHUNK - e->fill;
         if (n > len)
             n = len;
-        if ((rc = prop_ctr_update(e->ctr, in, n, e->chunk + e->fill, err)) != 0 ||
-            (e->plain && (rc = prop_hash_update(e->plain, in, n, err)) != 0))
+        if ((rc = prop_ctr_update(e->ctr, in, n, e->chunk + e->fill, err)) != 0)
             return rc;
+        if (e->copy)
+            memcpy(e->copy + e->fill, in, n);
         e->fill += n;
         in += n;
         len -= n;
@@ -138,7 +150,11 @@ int prop_layer_enc_final(struct prop_layer_enc *e, struct prop_layer_sealed *ret
     if (e->fill > 0 && (rc = enc_flush(e, err)) != 0)
         return rc;
     s.size = e->size;
-    if ((e->plain && (rc = prop_hash_final(e->plain, &s.plain, err)) != 0) ||
+    if (e->hash_plain)
+        rc = prop_parhash_final(e->ring, e->plain, &s.plain, err);
+    else if (e->known.len == 0) /* not a byte came */
+        rc = prop_digest_of(PROP_SHA256, "", 0, &s.plain, err);
+    if (rc != 0 ||
         (rc = prop_parhash_final(e->ring, e->hmac, &hmac, err)) != 0 ||
         (rc = prop_parhash_final(e->ring, e->digest, &s.cipher, err)) != 0 ||
         (rc = prop_layer_pubopts_write(hmac.bytes, &s.pubopts, err)) != 0 ||
@@ -155,7 +171,6 @@ void prop_layer_enc_free(struct prop_layer_enc *e)
     if (!e)
         return;
     prop_parhash_free(e->ring);
-    prop_hash_free(e->plain);
     prop_ctr_free(e->ctr);
     prop_secret_free(e->key);
     prop_wipe(e->nonce, sizeof(e->nonce));

@@ -131,8 +131,15 @@ static int read_text(const char *text, size_t len, const char *what,
                      json_t **ret_json, struct prop_err *err)
 {
     prop_auto_json json_t *json = NULL;
-    int rc = len > OPTIONS_TEXT ? bad(err, "too long")
-                                : prop_json_parse(text, len, what, &json, err);
+    /* The parser's words may quote the text: never the private one, which holds the layer's key. */
+    bool secret = fields == private_fields;
+    if (len > OPTIONS_TEXT)
+        return bad(err, "too long");
+    int rc = prop_json_parse(text, len, what, &json, secret ? NULL : err);
+    if (rc == PROP_E_NOMEM)
+        return prop_err_nomem(err);
+    if (rc != 0 && secret)
+        return bad(err, "the private ones are malformed JSON");
     if (rc == 0)
         rc = prop_json_read(json, what, fields, n, t, err);
     if (rc != 0) {

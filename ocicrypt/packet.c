@@ -1,4 +1,4 @@
-/* Attestation-agent packets: JSON around AES-256-GCM (written and read) or AES-256-CTR (read). */
+/* Attestation-agent packets: JSON around AES-256-GCM, or AES-256-CTR where it is asked for. */
 #include "ocicrypt/packet.h"
 
 #include "crypto/cipher.h"
@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define GCM_TAG 16
-#define CTR_IV 16
 
 struct packet_text {
     const char *kid, *data, *iv, *wrap_type, *version, *provider;
@@ -60,7 +59,7 @@ static int decode_bytes(const char *text, const char *what, struct prop_buf *out
 
 static int check_lengths(const struct prop_packet *p, struct prop_err *err)
 {
-    if (p->iv.len != (p->has_tag ? PROP_PACKET_IV : CTR_IV))
+    if (p->iv.len != (p->has_tag ? PROP_PACKET_IV : PROP_PACKET_CTR_IV))
         return prop_err_set_id(err, PROP_E_INPUT, "bad-annotation",
                                "key packet: an IV of %zu bytes does not fit %s", p->iv.len,
                                p->wrap_type);
@@ -132,16 +131,29 @@ int prop_packet_open(const struct prop_packet *p, const struct prop_secret *kek,
     return rc;
 }
 
-static int write_packet(const char *uri, const uint8_t *iv, const uint8_t *data, size_t len,
-                        struct prop_buf *out, struct prop_err *err)
+/* The IV given, or a fresh one in `fresh`. */
+static const uint8_t *iv_or_fresh(const uint8_t *iv, uint8_t *fresh, size_t len)
 {
+    if (iv)
+        return iv;
+    prop_random(fresh, len);
+    return fresh;
+}
+
+static int write_packet(const struct prop_resource_id *kid, const uint8_t *iv, size_t iv_len,
+                        const struct prop_buf *data, const char *wrap_type, struct prop_buf *out,
+                        struct prop_err *err)
+{
+    prop_auto_free char *uri = prop_resource_id_uri(kid);
     int rc;
+    if (!uri)
+        return prop_err_nomem(err);
     if ((rc = prop_buf_printf(out, err, "{\"kid\":\"%s\",\"wrapped_data\":\"", uri)) != 0 ||
-        (rc = prop_b64_append(out, PROP_B64_STD, data, len, err)) != 0 ||
+        (rc = prop_b64_append(out, PROP_B64_STD, data->data, data->len, err)) != 0 ||
         (rc = prop_buf_puts(out, "\",\"iv\":\"", err)) != 0 ||
-        (rc = prop_b64_append(out, PROP_B64_STD, iv, PROP_PACKET_IV, err)) != 0)
+        (rc = prop_b64_append(out, PROP_B64_STD, iv, iv_len, err)) != 0)
         return rc;
-    return prop_buf_puts(out, "\",\"wrap_type\":\"A256GCM\"}", err);
+    return prop_buf_printf(out, err, "\",\"wrap_type\":\"%s\"}", wrap_type);
 }
 
 int prop_packet_seal(const struct prop_secret *kek, const struct prop_resource_id *kid,
@@ -150,19 +162,33 @@ int prop_packet_seal(const struct prop_secret *kek, const struct prop_resource_i
 {
     prop_auto_buf struct prop_buf sealed = PROP_BUF_INIT(PROP_LIMIT_ANNOTATION);
     uint8_t fresh[PROP_PACKET_IV];
+    const uint8_t *use = iv_or_fresh(iv, fresh, sizeof(fresh));
     size_t len = prop_secret_len(privopts);
     int rc;
-    if (!iv)
-        prop_random(fresh, sizeof(fresh));
-    const uint8_t *use = iv ? iv : fresh;
-    prop_auto_free char *uri = prop_resource_id_uri(kid);
-    if (!uri)
-        return prop_err_nomem(err);
     if ((rc = prop_buf_reserve(&sealed, len + GCM_TAG, err)) != 0 ||
         (rc = prop_gcm_seal(kek, use, PROP_PACKET_IV, NULL, 0, prop_secret_data(privopts), len,
                             sealed.data, sealed.data + len, err)) != 0)
         return rc;
-    return write_packet(uri, use, sealed.data, len + GCM_TAG, out, err);
+    sealed.len = len + GCM_TAG;
+    return write_packet(kid, use, PROP_PACKET_IV, &sealed, "A256GCM", out, err);
+}
+
+int prop_packet_seal_ctr(const struct prop_secret *kek, const struct prop_resource_id *kid,
+                         const uint8_t iv[PROP_PACKET_CTR_IV], const struct prop_secret *privopts,
+                         struct prop_buf *out, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf sealed = PROP_BUF_INIT(PROP_LIMIT_ANNOTATION);
+    prop_auto_ctr struct prop_ctr *ctr = NULL;
+    uint8_t fresh[PROP_PACKET_CTR_IV];
+    const uint8_t *use = iv_or_fresh(iv, fresh, sizeof(fresh));
+    size_t len = prop_secret_len(privopts);
+    int rc;
+    if ((rc = prop_buf_reserve(&sealed, len, err)) != 0 ||
+        (rc = prop_ctr_new(kek, use, &ctr, err)) != 0 ||
+        (rc = prop_ctr_update(ctr, prop_secret_data(privopts), len, sealed.data, err)) != 0)
+        return rc;
+    sealed.len = len;
+    return write_packet(kid, use, PROP_PACKET_CTR_IV, &sealed, "A256CTR", out, err);
 }
 
 bool prop_kek_is_public(const struct prop_secret *kek)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define PROP_PACKET_IV 12
+#define PROP_PACKET_CTR_IV 16
 
 struct prop_packet {
     json_t *json;          /* owned; the strings below are borrowed from it */
@@ -41,6 +42,10 @@ int prop_packet_open(const struct prop_packet *p, const struct prop_secret *kek,
 int prop_packet_seal(const struct prop_secret *kek, const struct prop_resource_id *kid,
                      const uint8_t iv[PROP_PACKET_IV], const struct prop_secret *privopts,
                      struct prop_buf *out, struct prop_err *err);
+/* The same with A256CTR, which nothing protects against changes: only where it is asked for. */
+int prop_packet_seal_ctr(const struct prop_secret *kek, const struct prop_resource_id *kid,
+                         const uint8_t iv[PROP_PACKET_CTR_IV], const struct prop_secret *privopts,
+                         struct prop_buf *out, struct prop_err *err);
 
 /* The KEK that the key provider's sample mode uses, which everybody knows. */
 bool prop_kek_is_public(const struct prop_secret *kek);

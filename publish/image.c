@@ -1,28 +1,111 @@
 /* Upload, proof and name of the image. What was sent is not taken for there: it is read back. */
 #include "publish/image.h"
 
+#include "publish/key.h"
+#include "publish/layer_check.h"
 #include "publish/policy.h"
 #include "publish/present.h"
+#include "publish/record.h"
+#include "util/limits.h"
 #include "util/mem.h"
 
 #include <string.h>
 
-int prop_publish_image_send(struct prop_publish_state *s, struct prop_err *err)
+static json_t *sent_detail(const struct prop_publish_state *s)
 {
-    char digest[PROP_DIGEST_TEXT];
-    if (s->unchanged)
-        return prop_publish_step(s, err, "image", "'%s' holds this module already, under this key",
-                                 s->p->dst->text);
+    char manifest[PROP_DIGEST_TEXT], layer[PROP_DIGEST_TEXT], plain[PROP_DIGEST_TEXT];
+    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:b,s:b}", "manifest",
+                     prop_digest_format(&s->image.manifest, manifest), "layer",
+                     prop_digest_format(&s->image.layer, layer), "plain",
+                     prop_digest_format(&s->image.plain, plain), "bytes",
+                     (json_int_t)s->image.bytes, "layers", (json_int_t)s->image.layers, "wasm",
+                     s->image.is_wasm, "unchanged", s->unchanged);
+}
+
+/* What an earlier process of this run sent. */
+static bool take_noted(struct prop_publish_state *s)
+{
+    const json_t *noted = prop_publish_record_of(s, "image", true);
+    if (!prop_publish_record_digest(noted, "manifest", &s->image.manifest) ||
+        !prop_publish_record_digest(noted, "layer", &s->image.layer) ||
+        !prop_publish_record_digest(noted, "plain", &s->image.plain))
+        return false;
+    s->image.bytes = (uint64_t)json_integer_value(json_object_get(noted, "bytes"));
+    s->image.layers = (size_t)json_integer_value(json_object_get(noted, "layers"));
+    s->image.is_wasm = json_is_true(json_object_get(noted, "wasm"));
+    s->unchanged = json_is_true(json_object_get(noted, "unchanged"));
+    return true;
+}
+
+static bool is_named(const struct prop_publish_state *s)
+{
+    struct prop_digest now;
+    return prop_dst_current(s->dst, &now, NULL) == 0 &&
+           prop_digest_equal(&now, &s->image.manifest);
+}
+
+int prop_publish_image_sent(struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
+    prop_auto_free char *type = NULL;
+    struct prop_err inner = PROP_ERR_INIT;
+    if (s->dst == NULL || !take_noted(s))
+        return 0;
+    /* An archive or a folder is written anew as a whole, unless that was all that was left to do. */
+    bool kept = s->p->dst->transport == PROP_T_DOCKER || s->p->dst->transport == PROP_T_OCI;
+    int rc = kept ? prop_dst_read_back(s->dst, &s->image.manifest, &bytes, &inner)
+                  : PROP_E_NOTFOUND;
+    if (rc == PROP_E_NOTFOUND && !s->unchanged) {
+        s->image_sent = !kept && is_named(s);
+        if (!s->image_sent)
+            memset(&s->image, 0, sizeof s->image);
+        return 0;
+    }
+    if (rc == 0)
+        rc = prop_manifest_type(bytes.data, bytes.len, NULL, "the manifest", &type, &inner);
+    /* Again by digest, so that it can be named. */
+    if (rc == 0 && !s->unchanged)
+        rc = prop_dst_manifest(s->dst, bytes.data, bytes.len, type, &s->image.manifest, &inner);
+    s->image_sent = rc == 0;
+    if (rc != 0 && err != NULL)
+        *err = inner;
+    return rc;
+}
+
+static int encrypt(struct prop_publish_state *s, struct prop_err *err)
+{
     const struct prop_encrypt_options o = { .recipients = s->recipients, .title = s->p->title };
-    int rc = prop_image_encrypt(s->src, s->dst, &o, &s->image, err);
+    bool noted = !s->resumed && prop_publish_record_of(s, "image", false) != NULL;
+    int rc = noted ? 0 : prop_publish_record_begin(s, "image", json_object(), err);
+    if (rc == 0)
+        rc = prop_image_encrypt(s->src, s->dst, &o, &s->image, err);
     if (rc != 0)
         return rc;
     s->image_sent = true;
     if (prop_src_is_bare(s->src) && !s->image.is_wasm)
         prop_publish_warn(s, "'%s' does not begin as a WebAssembly module does", s->p->src->text);
-    return prop_publish_step(s, err, "image", "%llu bytes encrypted and sent, no name yet: %s",
-                             (unsigned long long)s->image.bytes,
-                             prop_digest_format(&s->image.manifest, digest));
+    return prop_publish_record_done(s, "image", sent_detail(s), err);
+}
+
+int prop_publish_image_send(struct prop_publish_state *s, struct prop_err *err)
+{
+    char digest[PROP_DIGEST_TEXT];
+    if (s->unchanged) {
+        int rc = prop_publish_record_done(s, "image", sent_detail(s), err);
+        return rc == 0 ? prop_publish_step(s, err, "image",
+                                           "'%s' holds this module already, under this key",
+                                           s->p->dst->text)
+                       : rc;
+    }
+    if (s->image_sent)
+        return prop_publish_step(s, err, "image", "the image was sent before: %s",
+                                 prop_digest_format(&s->image.manifest, digest));
+    int rc = encrypt(s, err);
+    return rc == 0 ? prop_publish_step(s, err, "image",
+                                       "%llu bytes encrypted and sent, no name yet: %s",
+                                       (unsigned long long)s->image.bytes,
+                                       prop_digest_format(&s->image.manifest, digest))
+                   : rc;
 }
 
 /* --- proof ------------------------------------------------------------------------------------- */
@@ -31,6 +114,30 @@ static int wrong(struct prop_err *err, const char *what)
 {
     return prop_err_set_id(err, PROP_E_VERIFY, "proof", "what lies at the destination is not what "
                                                         "was sent: %s", what);
+}
+
+/* The ciphertext read back and decrypted: where a place can be read before it is named. */
+static int prove_plaintext(struct prop_publish_state *s, const struct prop_manifest *m,
+                           struct prop_err *err)
+{
+    prop_auto_openers struct prop_openers *openers = NULL;
+    prop_auto_src struct prop_src *src = NULL;
+    bool docker = s->p->dst->transport == PROP_T_DOCKER;
+    int rc = prop_openers_new(&openers, err);
+    if (rc == 0)
+        rc = prop_openers_add_kek(openers, s->kek, err);
+    if (rc == 0 && docker)
+        rc = prop_publish_open_pinned(s, &s->image.manifest, &src, err);
+    for (size_t i = 0; rc == 0 && i < m->n_layers; i++) {
+        struct prop_digest plain;
+        rc = prop_publish_layer_check(src, docker ? NULL : s->p->dst->path, &m->layers[i], openers,
+                                      &plain, err);
+        if (rc == 0 && i == 0 && !prop_digest_equal(&plain, &s->image.plain))
+            return wrong(err, "the first layer's plaintext");
+        if (rc != 0)
+            return prop_err_wrap(err, "read layer %zu of %zu back", i + 1, m->n_layers);
+    }
+    return rc;
 }
 
 static int prove_layers(struct prop_publish_state *s, const struct prop_manifest *m,
@@ -53,7 +160,7 @@ static int prove_layers(struct prop_publish_state *s, const struct prop_manifest
         if (!there)
             return wrong(err, "a layer is missing");
     }
-    return 0;
+    return prove_plaintext(s, m, err);
 }
 
 static int prove_image(struct prop_publish_state *s, struct prop_err *err)
@@ -65,8 +172,9 @@ static int prove_image(struct prop_publish_state *s, struct prop_err *err)
         return rc;
     if (read) {
         rc = prove_layers(s, &m, err);
-        return rc == 0 ? prop_publish_proved(s, "image", "manifest read back by digest; every layer is "
-                                                         "there, encrypted, and opens with the key",
+        return rc == 0 ? prop_publish_proved(s, "image", "manifest and layers read back by digest; each "
+                                                         "layer is encrypted, and decrypts with the "
+                                                         "key to what was published",
                                              err)
                        : rc;
     }
@@ -119,19 +227,21 @@ static int prove_key(struct prop_publish_state *s, struct prop_err *err)
 
 int prop_publish_prove(struct prop_publish_state *s, struct prop_err *err)
 {
-    int rc = prove_image(s, err);
+    int rc = prop_publish_record_begin(s, "proof", json_object(), err);
+    if (rc == 0)
+        rc = prove_image(s, err);
     if (rc == 0)
         rc = prove_key(s, err);
     if (rc == 0)
         rc = prop_publish_policy_prove(s, err);
     if (rc == 0)
-        rc = prop_publish_step(s, err, "proof", "read back and proved");
-    return rc;
+        rc = prop_publish_record_done(s, "proof", json_object(), err);
+    return rc == 0 ? prop_publish_step(s, err, "proof", "read back and proved") : rc;
 }
 
 /* --- the name ---------------------------------------------------------------------------------- */
 
-static int check_unmoved(struct prop_publish_state *s, struct prop_err *err)
+int prop_publish_image_unmoved(struct prop_publish_state *s, struct prop_err *err)
 {
     struct prop_err inner = PROP_ERR_INIT;
     struct prop_digest now;
@@ -142,31 +252,69 @@ static int check_unmoved(struct prop_publish_state *s, struct prop_err *err)
         return rc;
     }
     bool there = rc == 0;
-    if (there == s->had_tag && (!there || prop_digest_equal(&now, &s->before)))
+    s->tag_moved = there && s->resumed && prop_digest_equal(&now, &s->image.manifest);
+    if (s->tag_moved || (there == s->had_tag && (!there || prop_digest_equal(&now, &s->before))))
         return 0;
     (void)prop_err_set_id(err, PROP_E_EXISTS, "tag-changed",
                           "somebody else moved '%s' while this ran", s->p->dst->text);
     return prop_err_hint(err, "look at what is there now, then publish again");
 }
 
-int prop_publish_image_tag(struct prop_publish_state *s, struct prop_err *err)
+static int begin_tag(struct prop_publish_state *s, struct prop_err *err)
+{
+    char before[PROP_DIGEST_TEXT], after[PROP_DIGEST_TEXT];
+    return prop_publish_record_begin(
+        s, "tag",
+        json_pack("{s:s*,s:s}", "before",
+                  s->had_tag ? prop_digest_format(&s->before, before) : NULL, "after",
+                  prop_digest_format(&s->image.manifest, after)),
+        err);
+}
+
+static int move(struct prop_publish_state *s, struct prop_err *err)
 {
     struct prop_digest now;
-    if (s->unchanged)
+    s->tag_tried = true;
+    int rc = prop_dst_tag(s->dst, err);
+    if (rc == 0) {
+        s->tag_moved = true;
         return 0;
-    int rc = check_unmoved(s, err);
+    }
+    /* The answer may have been lost behind a change that was made. */
+    int look = prop_dst_current(s->dst, &now, NULL);
+    s->tag_moved = look == 0 && prop_digest_equal(&now, &s->image.manifest);
+    s->tag_unsure = !s->tag_moved && look != 0 && look != PROP_E_NOTFOUND;
+    if (!s->tag_moved)
+        return prop_err_wrap(err, "name the image '%s'", s->p->dst->text);
+    prop_err_clear(err);
+    return 0;
+}
+
+/* The look comes right before the move, with nothing but the journal's entry between them: no
+ * registry can compare and set. */
+int prop_publish_image_tag(struct prop_publish_state *s, struct prop_err *err)
+{
+    if (s->unchanged)
+        return prop_publish_key_named(s, err);
+    int rc = begin_tag(s, err);
     if (rc != 0)
         return rc;
-    s->tag_tried = true;
-    rc = prop_dst_tag(s->dst, err);
-    if (rc != 0) {
-        /* The answer may have been lost behind a change that was made. */
-        int look = prop_dst_current(s->dst, &now, NULL);
-        bool moved = look == 0 && prop_digest_equal(&now, &s->image.manifest);
-        s->tag_unsure = !moved && look != 0 && look != PROP_E_NOTFOUND;
-        if (!moved)
-            return prop_err_wrap(err, "name the image '%s'", s->p->dst->text);
-        prop_err_clear(err);
-    }
-    return prop_publish_step(s, err, "name", "'%s' names the image now", s->p->dst->text);
+    rc = prop_publish_image_unmoved(s, err);
+    if (rc != 0)
+        prop_publish_record_refused(s, "tag");
+    if (rc == 0 && !s->tag_moved)
+        rc = move(s, err);
+    if (rc == 0)
+        rc = prop_publish_key_named(s, err);
+    if (rc == 0)
+        rc = prop_publish_record_done(s, "tag", json_object(), err);
+    if (rc == 0)
+        rc = prop_publish_proved(s, "name", "moved last, after a last look at it; another machine "
+                                            "could only have come in between",
+                                 err);
+    return rc == 0 ? prop_publish_step(s, err, "name",
+                                       "'%s' names the image now; nobody else had moved it "
+                                       "(best effort across machines)",
+                                       s->p->dst->text)
+                   : rc;
 }

@@ -6,6 +6,8 @@
 #include "crypto/random.h"
 #include "keys/kek_store.h"
 #include "keys/keyfile.h"
+#include "publish/record.h"
+#include "publish/reference.h"
 #include "util/mem.h"
 
 #include <string.h>
@@ -124,7 +126,10 @@ static int check_ledger(struct prop_publish_state *s, struct prop_err *err)
             *err = inner;
         return rc;
     }
-    return taken(s, strcmp(known, s->fingerprint) == 0, "the ledger of this machine", err);
+    bool same = strcmp(known, s->fingerprint) == 0;
+    if (!same)
+        memcpy(s->replaced, known, sizeof known);
+    return taken(s, same, "the ledger of this machine", err);
 }
 
 int prop_publish_layer_kids(const struct prop_descriptor *layer, json_t **ret,
@@ -216,7 +221,7 @@ int prop_publish_key_check(struct prop_publish_state *s, struct prop_err *err)
 
 int prop_publish_key_keep(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (!s->kek_fresh)
+    if (!s->kek_fresh || prop_publish_record_of(s, "kek", true) != NULL)
         return 0;
     char *path = NULL;
     int rc = prop_kek_store_new(s->kek, &path, err);
@@ -225,18 +230,42 @@ int prop_publish_key_keep(struct prop_publish_state *s, struct prop_err *err)
     prop_free(s->kek_path);
     s->kek_path = path;
     s->kek_kept = true;
-    return prop_publish_step(s, err, "kek", "new KEK %s kept in '%s'", s->fingerprint, path);
+    rc = prop_publish_record_done(s, "kek", json_pack("{s:s}", "file", path), err);
+    return rc == 0 ? prop_publish_step(s, err, "kek", "new KEK %s kept in '%s'", s->fingerprint, path)
+                   : rc;
 }
 
-static int remember(struct prop_publish_state *s, struct prop_err *err)
+/* The reference under which the ledger knows the image, with its digest. Owned. */
+static int pinned_reference(const struct prop_publish_state *s, char **ret, struct prop_err *err)
 {
     char digest[PROP_DIGEST_TEXT];
-    prop_auto_free char *ref = prop_asprintf("%s@%s", s->p->dst->text,
-                                             prop_digest_format(&s->image.manifest, digest));
-    if (ref == NULL)
-        return prop_err_nomem(err);
-    return prop_ledger_add_key(s->ledger, prop_kbs_url(s->p->kbs), s->kid_path, s->fingerprint, ref,
-                               err);
+    prop_auto_free char *where = NULL;
+    int rc = prop_publish_reference(s->p->dst, &where, err);
+    if (rc != 0)
+        return rc;
+    *ret = prop_asprintf("%s@%s", where, prop_digest_format(&s->image.manifest, digest));
+    return *ret != NULL ? 0 : prop_err_nomem(err);
+}
+
+/* Before the name is moved the image is one more that needs the key; what the name stood for still
+ * needs its own. */
+static int remember(struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_free char *ref = NULL;
+    const char *url = prop_kbs_url(s->p->kbs);
+    int rc = pinned_reference(s, &ref, err);
+    if (rc == 0)
+        rc = prop_ledger_add_key(s->ledger, url, s->kid_path, s->fingerprint, NULL, err);
+    return rc == 0 ? prop_ledger_add_image(s->ledger, url, s->kid_path, ref, NULL, err) : rc;
+}
+
+int prop_publish_key_named(struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_free char *ref = NULL;
+    int rc = pinned_reference(s, &ref, err);
+    return rc == 0 ? prop_ledger_add_key(s->ledger, prop_kbs_url(s->p->kbs), s->kid_path,
+                                         s->fingerprint, ref, err)
+                   : rc;
 }
 
 /* Where the answer was lost the key may be there; a refusal says that it is not. */
@@ -245,44 +274,59 @@ static int post_key(struct prop_publish_state *s, struct prop_err *err)
     struct prop_err inner = PROP_ERR_INIT;
     int rc = prop_kbs_set_resource(s->p->kbs, &s->kid, s->kek, &inner);
     s->key_sent = rc == 0 || inner.http_status == 0 || inner.http_status >= 500;
+    if (!s->key_sent)
+        prop_publish_record_refused(s, "key");
     if (rc != 0 && err != NULL)
         *err = inner;
     return rc;
 }
 
-int prop_publish_key_send(struct prop_publish_state *s, struct prop_err *err)
+/* Somebody on this machine may have taken the name since the check, or taken its key back. */
+static int check_again(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (s->key_there)
-        return prop_publish_step(s, err, "key", "key '%s' is in the KBS already", s->kid_uri);
-    /* Somebody on this machine may have taken the name since the check. */
     bool known = s->key_known, replaced = s->key_replaced;
+    s->key_known = s->key_replaced = false;
     int rc = check_ledger(s, err);
-    if (rc != 0)
-        return rc;
-    s->key_known = known || s->key_known;
+    if (rc == 0 && known && !s->key_known)
+        s->key_there = false;
+    s->key_known = known || (s->key_known && !s->resumed);
     s->key_replaced = replaced || s->key_replaced;
-    rc = post_key(s, err);
-    if (rc == 0)
-        rc = remember(s, err);
-    if (rc != 0)
-        return rc;
-    return prop_publish_step(s, err, "key", "key '%s' given to %s", s->kid_uri,
-                             prop_kbs_url(s->p->kbs));
+    return rc;
 }
 
-int prop_publish_key_take_back(struct prop_publish_state *s)
+/* What an earlier process of this run found stays true: it made the key then. */
+static int begin_key(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (!s->key_sent || s->key_known)
-        return 0;
-    if (s->key_replaced)
-        return -1;
-    struct prop_err err = PROP_ERR_INIT;
-    int rc = prop_kbs_delete_resource(s->p->kbs, &s->kid, &err);
-    if (rc != 0 && rc != PROP_E_NOTFOUND) {
-        prop_publish_warn(s, "the key could not be taken back: %s", err.message);
-        return -1;
+    const json_t *before = prop_publish_record_of(s, "key", false);
+    bool created = before != NULL ? json_is_true(json_object_get(before, "created"))
+                                  : !s->key_known && !s->key_replaced;
+    const char *replaced = before != NULL ? prop_publish_record_text(before, "replaced")
+                           : s->key_replaced ? s->replaced
+                                             : NULL;
+    return prop_publish_record_begin(s, "key",
+                                     json_pack("{s:b,s:s*}", "created", created, "replaced",
+                                               replaced),
+                                     err);
+}
+
+int prop_publish_key_send(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = check_again(s, err);
+    if (rc == 0 && s->key_there) {
+        rc = remember(s, err);
+        return rc == 0 ? prop_publish_step(s, err, "key", "key '%s' is in the KBS already",
+                                           s->kid_uri)
+                       : rc;
     }
-    (void)prop_ledger_forget_key(s->ledger, prop_kbs_url(s->p->kbs), s->kid_path, NULL);
-    s->key_sent = false;
-    return 0;
+    if (rc == 0)
+        rc = begin_key(s, err);
+    if (rc == 0)
+        rc = post_key(s, err);
+    if (rc == 0)
+        rc = remember(s, err);
+    if (rc == 0)
+        rc = prop_publish_record_done(s, "key", json_object(), err);
+    return rc == 0 ? prop_publish_step(s, err, "key", "key '%s' given to %s", s->kid_uri,
+                                       prop_kbs_url(s->p->kbs))
+                   : rc;
 }

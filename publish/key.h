@@ -14,9 +14,8 @@ int prop_publish_key_check(struct prop_publish_state *s, struct prop_err *err);
 int prop_publish_key_keep(struct prop_publish_state *s, struct prop_err *err);
 /* Give it to the KBS and remember that; under the ledger's lock. */
 int prop_publish_key_send(struct prop_publish_state *s, struct prop_err *err);
-/* After a failure: take the key out of the KBS again if this run put it there first. Returns 0
- * when nothing of this run is left in the KBS, -1 when that is not sure. */
-int prop_publish_key_take_back(struct prop_publish_state *s);
+/* The name points at the image now: in the ledger too. */
+int prop_publish_key_named(struct prop_publish_state *s, struct prop_err *err);
 
 /* The kids that name a KEK in a layer: new array of strings, owned; none when its annotations
  * cannot be read. */

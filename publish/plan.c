@@ -2,9 +2,12 @@
 #include "publish/plan.h"
 
 #include "oci/image_manifest.h"
+#include "publish/image.h"
 #include "publish/key.h"
 #include "publish/policy.h"
 #include "publish/present.h"
+#include "publish/resume.h"
+#include "publish/source.h"
 #include "util/encode.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -72,7 +75,7 @@ static int take_server_policy(struct prop_publish_state *s, const struct prop_bu
     return s->server_policy != NULL ? 0 : prop_err_nomem(err);
 }
 
-static int check_kbs(struct prop_publish_state *s, struct prop_err *err)
+int prop_publish_check_kbs(struct prop_publish_state *s, struct prop_err *err)
 {
     prop_auto_buf struct prop_buf answer = PROP_BUF_INIT(PROP_LIMIT_KBS_ANSWER);
     struct prop_err inner = PROP_ERR_INIT;
@@ -94,8 +97,7 @@ static int check_kbs(struct prop_publish_state *s, struct prop_err *err)
     return take_server_policy(s, &answer, err);
 }
 
-/* A dry run makes no ledger, it only reads the one there is. */
-static int open_ledger(struct prop_publish_state *s, struct prop_err *err)
+int prop_publish_open_ledger(struct prop_publish_state *s, struct prop_err *err)
 {
     return s->p->dry_run ? prop_ledger_open_existing(s->p->ledger, &s->ledger, err)
                          : prop_ledger_open(s->p->ledger, &s->ledger, err);
@@ -164,23 +166,92 @@ static int warn_all(struct prop_publish_state *s)
     return 0;
 }
 
-int prop_publish_plan(struct prop_publish_state *s, struct prop_err *err)
+/* --- a run that was begun before ---------------------------------------------------------------- */
+
+static int reopen_destination(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = prop_dst_open(s->p->dst, s->p->oci, &s->dst, err);
+    if (rc == 0)
+        rc = prop_publish_image_sent(s, err);
+    return rc == 0 ? prop_publish_image_unmoved(s, err) : rc;
+}
+
+static int recheck_source(struct prop_publish_state *s, struct prop_err *err)
+{
+    bool sent = s->image_sent || s->unchanged;
+    int rc = prop_publish_source_check(s, sent, err);
+    return rc == 0 && !sent ? check_source(s, err) : rc;
+}
+
+/* Whose the name was is what the first process found out; here it only must not be another's now. */
+static int replan_key(struct prop_publish_state *s, struct prop_err *err)
+{
+    bool known = s->key_known, replaced = s->key_replaced;
+    int rc = prop_publish_resume_key(s, err);
+    if (rc == 0)
+        rc = prop_publish_key_check(s, err);
+    s->key_known = known;
+    s->key_replaced = replaced;
+    return rc == 0 ? prop_publish_recipients(s, &s->recipients, err) : rc;
+}
+
+/* Nothing but key and policy were to be sent again: that is planned like the first time. */
+static int replan_unchanged(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = check_source(s, err);
+    if (rc == 0)
+        rc = open_destination(s, err);
+    if (rc == 0)
+        rc = plan_key(s, err);
+    if (rc == 0 && !s->unchanged)
+        rc = prop_err_set_id(err, PROP_E_EXISTS, "tag-changed",
+                             "'%s' is not what it was when run %lld began", s->p->dst->text,
+                             (long long)s->run);
+    return rc;
+}
+
+static int replan(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = prop_publish_open_ledger(s, err);
+    if (rc == 0)
+        rc = prop_publish_check_kbs(s, err);
+    if (rc == 0 && json_is_true(json_object_get(s->plan, "unchanged")))
+        return replan_unchanged(s, err);
+    if (rc == 0)
+        rc = prop_publish_resume_facts(s, err);
+    if (rc == 0)
+        rc = reopen_destination(s, err);
+    if (rc == 0)
+        rc = recheck_source(s, err);
+    return rc == 0 ? replan_key(s, err) : rc;
+}
+
+static int plan(struct prop_publish_state *s, struct prop_err *err)
 {
     static int (*const steps[])(struct prop_publish_state *, struct prop_err *) = {
-        open_ledger,      check_source,
-        check_kbs,        open_destination,
-        plan_key,         prop_publish_policy_rules,
-        prop_publish_policy_prepare,
+        prop_publish_open_ledger, check_source, prop_publish_check_kbs, open_destination, plan_key,
     };
-    int rc = check_options(s->p, err);
-    if (rc == 0)
-        rc = check_kid_host(s->p, err);
-    if (rc == 0)
-        rc = prop_publish_policy_rules(s, err);
+    int rc = 0;
     for (size_t i = 0; rc == 0 && i < PROP_ARRAY_LEN(steps); i++) {
         rc = prop_stop_check(err);
         if (rc == 0)
             rc = steps[i](s, err);
     }
+    return rc;
+}
+
+int prop_publish_plan(struct prop_publish_state *s, struct prop_err *err)
+{
+    int rc = check_options(s->p, err);
+    if (rc == 0)
+        rc = check_kid_host(s->p, err);
+    if (rc == 0)
+        rc = prop_publish_policy_rules(s, err);
+    if (rc == 0)
+        rc = s->resumed ? replan(s, err) : plan(s, err);
+    if (rc == 0)
+        rc = prop_publish_policy_rules(s, err);
+    if (rc == 0)
+        rc = prop_publish_policy_prepare(s, err);
     return rc == 0 ? warn_all(s) : rc;
 }

@@ -10,4 +10,9 @@
  * changed, and to what. */
 int prop_publish_plan(struct prop_publish_state *s, struct prop_err *err);
 
+/* Parts of it that a rotation needs too. A dry run makes no ledger, it only reads the one there is;
+ * the KBS is there and takes the administrator, and a server before v0.19 gives its policy's text. */
+int prop_publish_open_ledger(struct prop_publish_state *s, struct prop_err *err);
+int prop_publish_check_kbs(struct prop_publish_state *s, struct prop_err *err);
+
 #endif

@@ -4,18 +4,18 @@
 #include "publish/policy.h"
 
 #include "crypto/digest.h"
+#include "policy/docfile.h"
 #include "policy/document.h"
+#include "policy/known.h"
 #include "policy/token.h"
+#include "publish/record.h"
+#include "util/checksum.h"
 #include "util/encode.h"
 #include "util/file.h"
 #include "util/limits.h"
 #include "util/mem.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 int prop_publish_policy_rules(struct prop_publish_state *s, struct prop_err *err)
 {
@@ -45,14 +45,6 @@ int prop_publish_policy_rules(struct prop_publish_state *s, struct prop_err *err
 
 /* --- which document ---------------------------------------------------------------------------- */
 
-static int unknown(const struct prop_publish_state *s, const char *why, struct prop_err *err)
-{
-    (void)prop_err_set_id(err, PROP_E_USAGE, "policy-unknown",
-                          "what policy %s has is not known here: %s", prop_kbs_url(s->p->kbs), why);
-    return prop_err_hint(err, "name the document it was built from with --policy-doc, or say "
-                              "--replace-policy: everybody else's rules are lost then");
-}
-
 static bool is_preset(const char *rego, const char *name)
 {
     return strcmp(rego, prop_policy_preset(name)) == 0;
@@ -62,110 +54,13 @@ static bool is_preset(const char *rego, const char *name)
 static int from_file(struct prop_publish_state *s, struct prop_policy_doc **ret,
                      struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
-    struct prop_publish_policy *p = &s->policy;
-    struct prop_err inner = PROP_ERR_INIT;
-    const char *file = s->p->policy_doc;
-    struct stat st;
-    int rc = prop_file_read(file, &text, &inner);
-    if (rc == PROP_E_NOTFOUND && s->p->replace_policy) {
-        p->file = prop_strdup(file);
-        p->mode = 0644;
-        p->file_changes = true;
-        return p->file != NULL ? prop_policy_doc_new(ret, err) : prop_err_nomem(err);
-    }
-    if (rc != 0) {
-        if (err != NULL)
-            *err = inner;
-        if (rc == PROP_E_NOTFOUND)
-            (void)prop_err_hint(err, "begin one with the line 'version = 1' if the KBS has no policy "
-                                     "to keep");
-        return rc;
-    }
-    /* The rename at the end must replace the file, not a link to it. */
-    char real[PATH_MAX];
-    if (stat(file, &st) != 0 || realpath(file, real) == NULL)
-        return prop_err_sys(err, PROP_E_IO, "policy document '%s'", file);
-    p->mode = st.st_mode & 0777;
-    p->file = prop_strdup(real);
-    prop_auto_free char *what = prop_asprintf("'%s'", file);
-    if (p->file == NULL || what == NULL)
-        return prop_err_nomem(err);
-    return prop_policy_doc_parse(prop_buf_str(&text), text.len, what, ret, err);
-}
-
-/* What this machine uploaded last, if it did: texts owned by the caller. */
-static int last_upload(const struct prop_publish_state *s, char **ret_rego, char **ret_document,
-                       struct prop_err *err)
-{
-    struct prop_err inner = PROP_ERR_INIT;
-    if (s->ledger == NULL)
-        return 0;
-    int rc = prop_ledger_last_policy(s->ledger, prop_kbs_url(s->p->kbs), ret_rego, ret_document,
-                                     &inner);
-    if (rc == PROP_E_NOTFOUND)
-        return 0;
-    if (rc != 0 && err != NULL)
-        *err = inner;
-    return rc;
-}
-
-static int parse_last(const char *document, struct prop_policy_doc **ret, struct prop_err *err)
-{
-    return prop_policy_doc_parse(document, strlen(document), "the document uploaded last", ret, err);
-}
-
-/* Without --policy-doc: from what was uploaded last. */
-static int from_ledger(const struct prop_publish_state *s, const char *rego, const char *document,
-                       struct prop_policy_doc **ret, struct prop_err *err)
-{
-    if (document != NULL)
-        return parse_last(document, ret, err);
-    if (s->p->replace_policy || (rego != NULL && is_preset(rego, "deny-all")))
-        return prop_policy_doc_new(ret, err);
-    if (rego == NULL)
-        return unknown(s, "this machine uploaded none", err);
-    return unknown(s, "the one uploaded last was not built from a document", err);
-}
-
-/* Would the document lose a rule of what was uploaded last? */
-static int check_nothing_lost(const struct prop_publish_state *s, const struct prop_policy_doc *d,
-                              const char *rego, const char *document, struct prop_err *err)
-{
-    prop_auto_policy_doc struct prop_policy_doc *last = NULL;
-    if (s->p->replace_policy || rego == NULL)
-        return 0;
-    if (document == NULL) {
-        for (size_t i = 0; i < 4; i++) {
-            static const char *const presets[] = { "deny-all", "default", "affirming", "allow-all" };
-            if (is_preset(rego, presets[i]))
-                return 0; /* nobody's rule; the document is what is wanted */
-        }
-        /* 'propkey policy build' and 'policy set' upload the Rego alone: is it this document's? */
-        prop_auto_buf struct prop_buf built = PROP_BUF_INIT(PROP_LIMIT_POLICY);
-        int built_rc = prop_policy_build(d, &built, err);
-        if (built_rc != 0 || strcmp(prop_buf_str(&built), rego) == 0)
-            return built_rc;
-        return unknown(s, "the one uploaded last was not built from a document", err);
-    }
-    int rc = parse_last(document, &last, err);
+    struct prop_policy_file f = PROP_POLICY_FILE_INIT;
+    int rc = prop_policy_file_read(s->p->policy_doc, s->p->replace_policy, &f, ret, err);
     if (rc != 0)
         return rc;
-    size_t i, k;
-    json_t *old, *now;
-    json_array_foreach (prop_policy_doc_rules(last), i, old) {
-        bool kept = false;
-        json_array_foreach (prop_policy_doc_rules(d), k, now)
-            kept = kept || prop_policy_rule_covers(now, old);
-        if (!kept) {
-            (void)prop_err_set_id(err, PROP_E_USAGE, "policy-loses-rule",
-                                  "the policy uploaded last has a rule for '%s' that '%s' has not",
-                                  json_string_value(json_object_get(old, "resource")),
-                                  s->p->policy_doc);
-            return prop_err_hint(err, "get the newest version of the document; to drop the rule on "
-                                      "purpose add --replace-policy");
-        }
-    }
+    s->policy.file = f.path;
+    s->policy.mode = f.mode;
+    s->policy.file_changes = f.fresh;
     return 0;
 }
 
@@ -222,13 +117,17 @@ static int ask_stranger(const json_t *rule, const char *path, struct prop_err *e
     prop_auto_policy_doc struct prop_policy_doc *alone = NULL;
     prop_auto_buf struct prop_buf rego = PROP_BUF_INIT(PROP_LIMIT_POLICY);
     prop_auto_json json_t *token = NULL;
+    prop_auto_json json_t *conditions = NULL;
     const char *tee = json_string_value(json_object_get(rule, "tee"));
     const char *tier = json_string_value(json_object_get(rule, "tier"));
-    bool pinned = json_object_get(rule, "measurement") != NULL;
     bool added = false;
+    int rc = prop_policy_conditions(rule, &conditions, err);
+    if (rc != 0)
+        return rc;
+    bool pinned = json_array_size(conditions) > 0;
     if (!pinned && tier == NULL)
         return 0; /* every guest, as was asked for in so many words */
-    int rc = prop_policy_doc_new(&alone, err);
+    rc = prop_policy_doc_new(&alone, err);
     if (rc == 0)
         rc = prop_policy_doc_add(alone, rule, &added, err);
     if (rc == 0)
@@ -249,14 +148,14 @@ static int ask_all(const struct prop_publish_state *s, struct prop_err *err)
         prop_auto_json json_t *token = NULL;
         int rc = prop_policy_token_for_rule(rule, &token, err);
         if (rc == 0)
-            rc = ask(rego, token, s->kid_path, true, "policy-too-narrow", "a guest named by --allow",
+            rc = ask(rego, token, s->kid_path, true, "policy-too-narrow", s->rules_copied ? "a guest of the old key" : "a guest named by --allow",
                      err);
-        if (rc == 0)
+        if (rc == 0 && !s->rules_copied)
             rc = ask_stranger(rule, s->kid_path, err);
         if (rc != 0)
             return rc;
     }
-    return s->insecure ? 0 : ask_sample(rego, s->kid_path, false, err);
+    return s->insecure || s->rules_copied ? 0 : ask_sample(rego, s->kid_path, false, err);
 }
 
 /* --- the step ---------------------------------------------------------------------------------- */
@@ -275,21 +174,9 @@ static int add_rules(struct prop_publish_state *s, struct prop_policy_doc *d, st
     return 0;
 }
 
-/* The file is replaced by a new one beside it: both must be possible before anything leaves. */
-static int check_writable(const struct prop_publish_policy *p, struct prop_err *err)
+static struct prop_policy_file document_file(const struct prop_publish_policy *p)
 {
-    if (p->file == NULL || !p->file_changes)
-        return 0;
-    prop_auto_free char *dir = prop_strdup(p->file);
-    if (dir == NULL)
-        return prop_err_nomem(err);
-    char *slash = strrchr(dir, '/');
-    if (slash != NULL)
-        slash[slash == dir] = 0;
-    if (access(slash != NULL ? dir : ".", W_OK | X_OK) != 0 ||
-        (access(p->file, F_OK) == 0 && access(p->file, W_OK) != 0))
-        return prop_err_sys(err, PROP_E_IO, "policy document '%s' cannot be written", p->file);
-    return 0;
+    return (struct prop_policy_file){ p->file_changes ? p->file : NULL, p->mode, false };
 }
 
 static int build_from(struct prop_publish_state *s, struct prop_policy_doc *d, const char *last_rego,
@@ -315,37 +202,25 @@ static int build_from(struct prop_publish_state *s, struct prop_policy_doc *d, c
 int prop_publish_policy_prepare(struct prop_publish_state *s, struct prop_err *err)
 {
     prop_auto_policy_doc struct prop_policy_doc *d = NULL;
-    prop_auto_free char *rego = NULL;
-    prop_auto_free char *document = NULL;
+    prop_auto_policy_known struct prop_policy_known last = PROP_POLICY_KNOWN_INIT;
+    const char *url = prop_kbs_url(s->p->kbs);
     prop_publish_policy_release(&s->policy);
     if (s->p->n_allow == 0)
         return 0;
-    int rc = last_upload(s, &rego, &document, err);
+    int rc = prop_policy_known_read(s->ledger, url, &last, err);
     if (rc == 0 && s->p->policy_doc != NULL) {
         rc = from_file(s, &d, err);
-        if (rc == 0)
-            rc = check_nothing_lost(s, d, rego, document, err);
+        if (rc == 0 && !s->p->replace_policy)
+            rc = prop_policy_known_kept(&last, url, d, s->p->policy_doc, err);
     } else if (rc == 0) {
-        rc = from_ledger(s, rego, document, &d, err);
+        rc = prop_policy_known_document(&last, url, s->p->replace_policy, &d, err);
     }
     if (rc == 0)
-        rc = build_from(s, d, rego, err);
+        rc = build_from(s, d, last.rego, err);
+    const struct prop_policy_file file = document_file(&s->policy);
     if (rc == 0)
-        rc = check_writable(&s->policy, err);
+        rc = prop_policy_file_check(&file, err);
     return rc == 0 ? ask_all(s, err) : rc;
-}
-
-static int write_document(struct prop_publish_state *s, struct prop_err *err)
-{
-    const struct prop_publish_policy *p = &s->policy;
-    if (p->file == NULL || !p->file_changes)
-        return 0;
-    int rc = prop_file_write(p->file, p->document.data, p->document.len, p->mode, true, err);
-    if (rc == 0)
-        return 0;
-    (void)prop_err_wrap(err, "policy document");
-    return prop_err_hint(err, "the KBS has the new policy, but the document lacks its rule: add it by "
-                              "hand before the next upload");
 }
 
 static int upload(struct prop_publish_state *s, struct prop_err *err)
@@ -355,6 +230,8 @@ static int upload(struct prop_publish_state *s, struct prop_err *err)
     int rc = prop_kbs_set_policy(s->p->kbs, prop_buf_str(&p->rego), p->rego.len, &inner);
     p->sent = rc == 0;
     p->unsure = rc != 0 && (inner.http_status == 0 || inner.http_status >= 500);
+    if (rc != 0 && !p->unsure)
+        prop_publish_record_refused(s, "policy");
     if (rc != 0 && err != NULL)
         *err = inner;
     return rc;
@@ -366,6 +243,85 @@ static int remember(struct prop_publish_state *s, struct prop_err *err)
         return 0;
     return prop_ledger_add_policy(s->ledger, prop_kbs_url(s->p->kbs), prop_buf_str(&s->policy.rego),
                                   prop_buf_str(&s->policy.document), err);
+}
+
+/* The ledger's last upload: {"previous":id,"previous_sha256"}, both absent for none. Owned. */
+static int last_upload(const struct prop_publish_state *s, json_t **ret, struct prop_err *err)
+{
+    char sha256[65];
+    int64_t id = 0;
+    int rc = prop_ledger_last_policy_id(s->ledger, prop_kbs_url(s->p->kbs), &id, sha256, err);
+    if (rc != 0)
+        return rc;
+    *ret = id == 0 ? json_object()
+                   : json_pack("{s:I,s:s}", "previous", (json_int_t)id, "previous_sha256", sha256);
+    return *ret != NULL ? 0 : prop_err_nomem(err);
+}
+
+/* An earlier process of this run noted what was there before it: that is still what to go back to,
+ * unless somebody else uploaded since. */
+static bool still_before(const json_t *noted, const json_t *last)
+{
+    const json_t *now = json_object_get(last, "previous_sha256");
+    return noted != NULL && (now == NULL || json_equal(now, json_object_get(noted, "sha256")) ||
+                             json_equal(json_object_get(last, "previous"),
+                                        json_object_get(noted, "previous")));
+}
+
+static int begin_policy(struct prop_publish_state *s, struct prop_err *err)
+{
+    char sha256[65];
+    prop_auto_json json_t *last = NULL;
+    const json_t *noted = prop_publish_record_of(s, "policy", false);
+    if (s->journal == NULL)
+        return 0;
+    int rc = last_upload(s, &last, err);
+    if (rc != 0)
+        return rc;
+    prop_checksum_hex(s->policy.rego.data, s->policy.rego.len, sha256);
+    const json_t *from = still_before(noted, last) ? noted : last;
+    return prop_publish_record_begin(
+        s, "policy",
+        json_pack("{s:O*,s:O*,s:s}", "previous", json_object_get(from, "previous"),
+                  "previous_sha256", json_object_get(from, "previous_sha256"), "sha256", sha256),
+        err);
+}
+
+/* The document as it was goes into the journal: it need not be in git yet. */
+static int begin_document(struct prop_publish_state *s, struct prop_err *err)
+{
+    char sha256[65];
+    struct prop_publish_policy *p = &s->policy;
+    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
+    if (s->journal == NULL || p->file == NULL || !p->file_changes)
+        return 0;
+    int there = prop_file_read(p->file, &text, NULL);
+    prop_checksum_hex(p->document.data, p->document.len, sha256);
+    int rc = prop_publish_record_done(s, "policy", json_object(), err);
+    return rc == 0 ? prop_publish_record_begin(
+                         s, "document",
+                         json_pack("{s:s,s:s*,s:i,s:s}", "file", p->file, "before",
+                                   there == 0 ? prop_buf_str(&text) : NULL, "mode", (int)p->mode,
+                                   "sha256", sha256),
+                         err)
+                   : rc;
+}
+
+/* The document before the ledger: killed in between, the next run finds a document that has all the
+ * ledger knows of. The ledger also when the document cannot be written. */
+static int keep_both(struct prop_publish_state *s, struct prop_err *err)
+{
+    struct prop_publish_policy *p = &s->policy;
+    const struct prop_policy_file file = document_file(p);
+    bool writes = p->file != NULL && p->file_changes;
+    int rc = begin_document(s, err);
+    if (rc != 0)
+        return rc;
+    int written = prop_policy_file_write(&file, &p->document, err);
+    rc = remember(s, written != 0 ? NULL : err);
+    if (written != 0 || rc != 0)
+        return written != 0 ? written : rc;
+    return prop_publish_record_done(s, writes ? "document" : "policy", json_object(), err);
 }
 
 int prop_publish_policy_send(struct prop_publish_state *s, struct prop_err *err)
@@ -382,15 +338,13 @@ int prop_publish_policy_send(struct prop_publish_state *s, struct prop_err *err)
      * them: the KBS may have been set up anew, and a key must not go there before its rule. */
     if (p->same_as_last && s->key_there)
         return prop_publish_step(s, err, "policy", "the policy has the rule already");
-    rc = upload(s, err);
+    rc = begin_policy(s, err);
+    if (rc == 0)
+        rc = upload(s, err);
+    if (rc == 0)
+        rc = keep_both(s, err);
     if (rc != 0)
         return rc;
-    /* The document before the ledger: killed in between, the next run finds a document that has all
-     * the ledger knows of. The ledger also when the document cannot be written. */
-    int written = write_document(s, err);
-    rc = remember(s, written != 0 ? NULL : err);
-    if (written != 0 || rc != 0)
-        return written != 0 ? written : rc;
     return prop_publish_step(s, err, "policy",
                              p->same_as_last ? "policy sent again, unchanged, to %s%s"
                                              : "policy with the rule sent to %s%s",

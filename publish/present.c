@@ -6,12 +6,12 @@
 #include "keys/keyfile.h"
 #include "oci/image_manifest.h"
 #include "publish/key.h"
+#include "publish/source.h"
 #include "util/file.h"
 #include "util/limits.h"
 #include "util/mem.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 static int parse_manifest(struct prop_src *src, struct prop_manifest *ret, struct prop_err *err)
 {
@@ -89,33 +89,6 @@ static int find_candidate(struct prop_publish_state *s, bool *ret, struct prop_e
     return 0;
 }
 
-static int hash_sink(void *ctx, const void *data, size_t len, struct prop_err *err)
-{
-    return prop_hash_update(ctx, data, len, err);
-}
-
-/* Digest of a bare source that can be read twice; false for pipes. */
-static int hash_bare(const struct prop_publish_state *s, struct prop_digest *ret, bool *ret_known,
-                     struct prop_err *err)
-{
-    struct stat st;
-    const char *path = s->p->src->path;
-    *ret_known = false;
-    if (path == NULL || strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-        return 0;
-    prop_auto_src struct prop_src *again = NULL;
-    prop_auto_hash struct prop_hash *hash = NULL;
-    int rc = prop_src_open(s->p->src, s->p->oci, &again, err);
-    if (rc == 0)
-        rc = prop_hash_new(PROP_SHA256, &hash, err);
-    if (rc == 0)
-        rc = prop_src_bare_read(again, hash_sink, hash, err);
-    if (rc == 0)
-        rc = prop_hash_final(hash, ret, err);
-    *ret_known = rc == 0;
-    return rc;
-}
-
 /* Is this layer there, and does it open to this plaintext for every recipient of ours? */
 static bool layer_same(struct prop_publish_state *s, const struct prop_recipients *to,
                        const struct prop_descriptor *layer, const struct prop_digest *plain)
@@ -140,7 +113,7 @@ static int bare_same(struct prop_publish_state *s, const struct prop_recipients 
     if (s->present.n_layers != 1 ||
         !text_same(prop_descriptor_annotation(layer, PROP_ANNOTATION_TITLE), title))
         return 0;
-    int rc = hash_bare(s, &plain, ret, err);
+    int rc = prop_publish_source_hash(s, &plain, ret, err);
     if (rc != 0 || !*ret)
         return rc;
     *ret = layer_same(s, to, layer, &plain);
@@ -227,8 +200,8 @@ int prop_publish_recipients(const struct prop_publish_state *s, struct prop_reci
 
 /* --- reading back ------------------------------------------------------------------------------ */
 
-static int read_registry(const struct prop_publish_state *s, const struct prop_digest *digest,
-                         struct prop_manifest *ret, struct prop_err *err)
+int prop_publish_open_pinned(const struct prop_publish_state *s, const struct prop_digest *digest,
+                             struct prop_src **ret, struct prop_err *err)
 {
     char text[PROP_DIGEST_TEXT];
     const struct prop_ref *ref = &s->p->dst->ref;
@@ -240,9 +213,17 @@ static int read_registry(const struct prop_publish_state *s, const struct prop_d
     int rc = prop_location_parse(where, &pinned, err);
     if (rc != 0)
         return rc;
-    rc = open_and_parse(&pinned, s->p->oci, ret, err);
+    rc = prop_src_open(&pinned, s->p->oci, ret, err);
     prop_location_release(&pinned);
     return rc;
+}
+
+static int read_registry(const struct prop_publish_state *s, const struct prop_digest *digest,
+                         struct prop_manifest *ret, struct prop_err *err)
+{
+    prop_auto_src struct prop_src *src = NULL;
+    int rc = prop_publish_open_pinned(s, digest, &src, err);
+    return rc == 0 ? parse_manifest(src, ret, err) : rc;
 }
 
 /* A layout keeps manifests among its blobs (image-layout.md of the OCI image specification). */

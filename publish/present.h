@@ -14,6 +14,9 @@ int prop_publish_present_adopt(struct prop_publish_state *s, struct prop_err *er
 /* The recipients of this run: the KEK under its name, and the further ones. Owned. */
 int prop_publish_recipients(const struct prop_publish_state *s, struct prop_recipients **ret,
                             struct prop_err *err);
+/* A registry's manifest by its digest, as a source. Owned. */
+int prop_publish_open_pinned(const struct prop_publish_state *s, const struct prop_digest *digest,
+                             struct prop_src **ret, struct prop_err *err);
 /* Read the manifest that was put under `digest` back, and check its bytes. ret_read false: this
  * kind of destination shows nothing before its name is given. Owned (prop_manifest_release). */
 int prop_publish_read_back(const struct prop_publish_state *s, const struct prop_digest *digest,

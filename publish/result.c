@@ -4,6 +4,7 @@
 
 #include "crypto/digest.h"
 #include "util/mem.h"
+#include "util/text.h"
 
 #include <string.h>
 
@@ -135,7 +136,11 @@ int prop_publish_result(const struct prop_publish_state *s, json_t **ret, struct
     if (rc == 0)
         rc = put(o, "proof", json_incref(s->proof), err);
     if (rc == 0)
+        rc = put(o, "resumed", json_boolean(s->resumed), err);
+    if (rc == 0)
         rc = put(o, "steps", json_incref(s->steps), err);
+    if (rc == 0)
+        rc = put(o, "ms", json_integer((json_int_t)(prop_now_ms() - s->begun_ms)), err);
     if (rc == 0)
         rc = put(o, "run", json_string(prop_buf_str(&command)), err);
     if (rc == 0)

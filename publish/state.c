@@ -3,6 +3,7 @@
 
 #include "util/limits.h"
 #include "util/mem.h"
+#include "util/text.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -24,13 +25,20 @@ void prop_publish_policy_release(struct prop_publish_policy *p)
     policy_init(p);
 }
 
-void prop_publish_state_init(struct prop_publish_state *s, const struct prop_publish *p)
+int prop_publish_state_init(struct prop_publish_state *s, const struct prop_publish *p,
+                            struct prop_err *err)
 {
     memset(s, 0, sizeof *s);
     s->p = p;
     policy_init(&s->policy);
+    s->begun_ms = s->step_ms = prop_now_ms();
+    s->entries = json_object();
+    s->pending = json_array();
     s->steps = json_array();
     s->proof = json_object();
+    return s->entries != NULL && s->pending != NULL && s->steps != NULL && s->proof != NULL
+               ? 0
+               : prop_err_nomem(err);
 }
 
 void prop_publish_state_release(struct prop_publish_state *s)
@@ -38,6 +46,11 @@ void prop_publish_state_release(struct prop_publish_state *s)
     prop_src_free(s->src);
     prop_dst_free(s->dst);
     prop_ledger_close(s->ledger);
+    prop_journal_close(s->journal);
+    prop_free(s->target);
+    json_decref(s->plan);
+    json_decref(s->entries);
+    json_decref(s->pending);
     prop_free(s->server_policy);
     if (s->present.json != NULL)
         prop_manifest_release(&s->present);
@@ -60,8 +73,11 @@ int prop_publish_step(struct prop_publish_state *s, struct prop_err *err, const 
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (json_array_append_new(s->steps, json_pack("{s:s, s:s}", "step", name, "text", text)) != 0)
+    uint64_t now = prop_now_ms();
+    if (json_array_append_new(s->steps, json_pack("{s:s, s:s, s:I}", "step", name, "text", text, "ms",
+                                                  (json_int_t)(now - s->step_ms))) != 0)
         return prop_err_nomem(err);
+    s->step_ms = now;
     if (s->p->step != NULL)
         s->p->step(s->p->ctx, text);
     return 0;

@@ -6,6 +6,7 @@
 #include "oci/manifest.h"
 #include "ocicrypt/image.h"
 #include "publish/publish.h"
+#include "store/journal.h"
 #include "store/ledger.h"
 #include "util/buf.h"
 #include "util/secret.h"
@@ -27,6 +28,13 @@ struct prop_publish_policy {
 struct prop_publish_state {
     const struct prop_publish *p;
     struct prop_ledger *ledger; /* NULL: a dry run where there is none yet */
+    struct prop_journal *journal; /* NULL: nothing is noted (a rotation, a dry run) */
+    char *target;               /* the destination, as the journal knows it */
+    int64_t run;                /* number in the journal; 0 = not begun */
+    bool resumed;               /* an earlier process began it */
+    json_t *plan;               /* what was noted when it began; NULL = nothing */
+    json_t *entries;            /* step -> {"begin":detail,"done":detail}, see publish/record.h */
+    json_t *pending;            /* notes for the next write */
     struct prop_src *src;
     struct prop_dst *dst;
     char *server_policy;        /* text the KBS gives back (before v0.19), or NULL */
@@ -47,8 +55,11 @@ struct prop_publish_state {
     bool key_replaced;          /* with another one, and --replace-key was given */
     bool key_there;             /* fetched from the KBS before anything was changed */
     bool key_sent;              /* POSTed, or perhaps so when the answer was lost */
+    char replaced[17];          /* fingerprint of the KEK that is overwritten; "" = not known */
 
     json_t *rules;              /* of --allow, normal form */
+    bool rules_copied;          /* they are the document's own for another key: no new say in whom
+                                   they keep out */
     bool insecure;              /* sample evidence is let in */
     struct prop_publish_policy policy;
 
@@ -57,16 +68,21 @@ struct prop_publish_state {
     bool image_sent;
     bool tag_tried;             /* the name was to be moved */
     bool tag_unsure;            /* the name was to be moved, and nobody knows whether it was */
+    bool tag_moved;             /* it names the image */
 
+    uint64_t begun_ms, step_ms; /* when it began, and when the last step ended */
     json_t *steps;              /* what was done, as told */
     json_t *proof;
 };
 
-void prop_publish_state_init(struct prop_publish_state *s, const struct prop_publish *p);
+/* Released also when it fails (memory). */
+int prop_publish_state_init(struct prop_publish_state *s, const struct prop_publish *p,
+                            struct prop_err *err);
 void prop_publish_state_release(struct prop_publish_state *s);
 void prop_publish_policy_release(struct prop_publish_policy *p);
 
-/* A finished step: kept for the result, and told at once. `name` is one word. */
+/* A finished step: kept for the result with the time since the one before, and told at once. `name`
+ * is one word. */
 int prop_publish_step(struct prop_publish_state *s, struct prop_err *err, const char *name,
                       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void prop_publish_warn(const struct prop_publish_state *s, const char *fmt, ...)

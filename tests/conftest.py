@@ -204,3 +204,48 @@ def registry(tmp_path):
     r = Registry(tmp_path / "reg")
     yield r
     r.stop()
+
+
+@pytest.fixture
+def skopeo(box):
+    """skopeo(*args): without a policy file, with its storage in the box."""
+    program = need("skopeo")
+
+    def run(*args, **kw):
+        return box.run(program, "--insecure-policy", "--tmpdir", box.path, *args, **kw)
+    return run
+
+
+@pytest.fixture
+def keys(box):
+    """The key pairs and certificates of the recorded images, in a folder of their own."""
+    folder = box / "keys"
+    shutil.copytree(VECTORS / "ocicrypt/keys", folder)
+    for f in folder.iterdir():
+        f.chmod(0o600)
+    return folder
+
+
+@pytest.fixture
+def module(box):
+    """A small real module, as a file."""
+    from publishing import ADDITION
+    path = box / "addition.wasm"
+    path.write_bytes(ADDITION)
+    return path
+
+
+@pytest.fixture
+def pub(box, kbs, registry, module):
+    """A publisher with a key broker, and a registry as its destination."""
+    from publishing import Publisher
+    return Publisher(box, kbs, module, f"{registry.host}/team/addition:encrypted")
+
+
+@pytest.fixture
+def world(tmp_path, registry):
+    """A publisher whose servers stand behind proxies that fail on request."""
+    from publishing import World
+    w = World(tmp_path / "world", registry, "team/addition")
+    yield w
+    w.stop()

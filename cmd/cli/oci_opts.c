@@ -1,7 +1,13 @@
 /* Registry options of the command line, handed to the image rooms. */
 #include "cmd/cli/oci_opts.h"
 
+#include <limits.h>
 #include <string.h>
+
+static void warn(void *ctx, const char *registry, const char *text)
+{
+    prop_cli_warn(ctx, "'%s' says: %s", registry, text);
+}
 
 void prop_oci_opts_fill(struct prop_cli *cli, struct prop_oci_opts *o,
                         struct prop_oci_options *ret)
@@ -15,5 +21,9 @@ void prop_oci_opts_fill(struct prop_cli *cli, struct prop_oci_opts *o,
     ret->ca_cert = o->registry_ca;
     ret->cert_dir = o->cert_dir;
     ret->stall_timeout_ms = o->registry_timeout_ms;
+    ret->total_timeout_ms = o->timeout_ms;
+    ret->parallel = o->parallel > UINT_MAX ? UINT_MAX : (unsigned)o->parallel;
+    ret->warn = warn;
+    ret->warn_ctx = cli;
     ret->progress = &o->progress;
 }

@@ -26,11 +26,12 @@ struct prop_oci_opts {
     const char *authfile;
     const char *cert_dir;
     const char *registry_ca;
-    uint64_t registry_timeout_ms;
+    uint64_t registry_timeout_ms, timeout_ms, parallel;
     struct prop_progress progress; /* filled by prop_oci_opts_fill */
 };
 
-#define PROP_OCI_OPTIONS(type, member)                                                             \
+/* For verbs whose --timeout means something else. */
+#define PROP_OCI_OPTIONS_UNTIMED(type, member)                                                     \
     { "insecure-registry", 0, PROP_OPT_LIST, "HOST[:PORT]",                                        \
       "plain HTTP for that registry (repeatable; loopback needs no flag)",                         \
       offsetof(type, member.insecure_registry), "PROP_INSECURE_REGISTRY", NULL, false },           \
@@ -44,7 +45,15 @@ struct prop_oci_opts {
       offsetof(type, member.registry_ca), NULL, NULL, false },                                     \
     { "registry-timeout", 0, PROP_OPT_DURATION, "TIME",                                            \
       "give up on a registry that is silent for so long (default 60s)",                            \
-      offsetof(type, member.registry_timeout_ms), NULL, NULL, false }
+      offsetof(type, member.registry_timeout_ms), NULL, NULL, false },                             \
+    { "parallel", 0, PROP_OPT_U64, "N", "blobs moved at once (default 3)",                         \
+      offsetof(type, member.parallel), "PROP_PARALLEL", NULL, false }
+
+#define PROP_OCI_OPTIONS(type, member)                                                             \
+    PROP_OCI_OPTIONS_UNTIMED(type, member),                                                        \
+    { "timeout", 0, PROP_OPT_DURATION, "TIME",                                                     \
+      "give up on registries after so long, retries included (default: no end)",                   \
+      offsetof(type, member.timeout_ms), "PROP_TIMEOUT", NULL, false }
 
 /* Fill what the image rooms take. `ret` borrows from `o` and `cli`: both must outlive it. */
 void prop_oci_opts_fill(struct prop_cli *cli, struct prop_oci_opts *o,

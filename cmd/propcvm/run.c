@@ -50,7 +50,7 @@ static const struct prop_opt options[] = {
       offsetof(struct run_opts, decryption_keys), NULL, NULL, true },
     OPT("allow-plain", PROP_OPT_FLAG, NULL, "run an image or file that is not encrypted",
         allow_plain, NULL),
-    PROP_OCI_OPTIONS(struct run_opts, oci),
+    PROP_OCI_OPTIONS_UNTIMED(struct run_opts, oci),
     PROP_OPT_END
 };
 

@@ -3,6 +3,7 @@
 #include "cmd/propenc/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "cmd/propenc/recipient_opts.h"
 #include "oci/image_manifest.h"
 #include "ocicrypt/image.h"
 #include "util/file.h"
@@ -14,42 +15,21 @@
 
 struct decrypt_opts {
     struct prop_oci_opts oci;
-    struct prop_strs keys, decryption_keys;
-    bool allow_ctr;
+    struct propenc_recipient_opts who;
+    struct prop_strs platforms;
     bool force;
 };
 
 static const struct prop_opt options[] = {
-    { "key", 'k', PROP_OPT_LIST, "FILE",
-      "private key (PEM, DER, JWK; FILE:file=PASSPHRASE-FILE, FILE:fd=N) or 32-byte KEK file",
-      offsetof(struct decrypt_opts, keys), NULL, NULL, false },
-    { "decryption-key", 0, PROP_OPT_LIST, "FILE", "skopeo's name for --key",
-      offsetof(struct decrypt_opts, decryption_keys), NULL, NULL, true },
-    { "allow-a256ctr", 0, PROP_OPT_FLAG, NULL,
-      "take key packets wrapped with A256CTR, which have no integrity",
-      offsetof(struct decrypt_opts, allow_ctr), NULL, NULL, false },
+    PROPENC_KEY_OPTIONS(struct decrypt_opts, who),
     { "force", 'f', PROP_OPT_FLAG, NULL, "replace an existing file",
       offsetof(struct decrypt_opts, force), NULL, NULL, false },
+    { "platform", 0, PROP_OPT_LIST, "OS/ARCH[/VARIANT]",
+      "of an index only these images (default: all); the others are left out",
+      offsetof(struct decrypt_opts, platforms), NULL, NULL, false },
     PROP_OCI_OPTIONS(struct decrypt_opts, oci),
     PROP_OPT_END
 };
-
-static int read_keys(const struct decrypt_opts *o, struct prop_openers *openers,
-                     struct prop_err *err)
-{
-    int rc = 0;
-    if (o->keys.n + o->decryption_keys.n == 0) {
-        (void)prop_err_set_id(err, PROP_E_USAGE, "no-key", "no key was given");
-        return prop_err_hint(err, "--key PRIVATE-KEY.pem, or --key KEK-FILE; 'propenc inspect' "
-                             "tells which");
-    }
-    for (size_t i = 0; i < o->keys.n && rc == 0; i++)
-        rc = prop_openers_add(openers, o->keys.items[i], err);
-    for (size_t i = 0; i < o->decryption_keys.n && rc == 0; i++)
-        rc = prop_openers_add(openers, o->decryption_keys.items[i], err);
-    prop_openers_allow_a256ctr(openers, o->allow_ctr);
-    return rc;
-}
 
 /* What was decrypted: where its bytes go, and their digest for the report. */
 struct to_file {
@@ -108,15 +88,18 @@ static int decrypt_to_file(struct prop_src *src, const char *path, bool force,
 }
 
 static int decrypt_to_image(struct prop_src *src, const struct prop_location *loc,
-                            const struct prop_oci_options *oci, struct prop_openers *openers,
-                            json_t **ret_doc, struct prop_err *err)
+                            const struct prop_oci_options *oci, const struct prop_strs *platforms,
+                            struct prop_openers *openers, json_t **ret_doc, struct prop_err *err)
 {
     prop_auto_dst struct prop_dst *dst = NULL;
     struct prop_digest digest;
     char text[PROP_DIGEST_TEXT];
     int rc;
+    const struct prop_decrypt_options o = { .openers = openers, .platforms = platforms->items,
+                                            .n_platforms = platforms->n,
+                                            .verify_first = loc->transport == PROP_T_DOCKER };
     if ((rc = prop_dst_open(loc, oci, &dst, err)) != 0 ||
-        (rc = prop_image_decrypt(src, dst, openers, &digest, err)) != 0 ||
+        (rc = prop_image_decrypt(src, dst, &o, &digest, err)) != 0 ||
         (loc->transport != PROP_T_SINK && (rc = prop_dst_tag(dst, err)) != 0))
         return rc;
     *ret_doc = json_pack("{s:s,s:s}", "destination", loc->text, "digest",
@@ -153,19 +136,25 @@ static int run_decrypt(struct prop_cli *cli, void *opts, struct prop_err *err)
     prop_oci_opts_fill(cli, &o->oci, &oci);
     if ((rc = prop_location_parse(prop_cli_arg(cli, 0), &from, err)) != 0 ||
         (rc = parse_dst(prop_cli_arg(cli, 1), &to, err)) != 0 ||
-        (rc = prop_openers_new(&openers, err)) != 0 ||
-        (rc = read_keys(o, openers, err)) != 0 ||
+        (rc = propenc_fill_openers(cli, &o->who, true, &openers, err)) != 0 ||
         (rc = prop_src_open(&from, &oci, &src, err)) != 0)
         goto out;
     bool bare = to.transport == PROP_T_FILE;
+    if (bare && o->platforms.n > 0) {
+        (void)prop_err_set_id(err, PROP_E_USAGE, "platform-and-file",
+                              "--platform chooses images of an index, and a file takes one module");
+        rc = prop_err_hint(err, "decrypt to oci:FOLDER or dir:FOLDER, or name the image's digest");
+        goto out;
+    }
     rc = bare ? decrypt_to_file(src, to.path, o->force, openers, &doc, err)
-              : decrypt_to_image(src, &to, &oci, openers, &doc, err);
+              : decrypt_to_image(src, &to, &oci, &o->platforms, openers, &doc, err);
     if (rc != 0)
         (void)prop_err_wrap(err, "decrypt '%s'", from.text);
     else if (!bare || strcmp(to.path, "-") != 0)
         rc = prop_cli_result(cli, doc, print_human, err);
 out:
     prop_openers_free(openers);
+    propenc_recipient_opts_release(&o->who);
     prop_location_release(&from);
     prop_location_release(&to);
     return rc;
@@ -174,13 +163,18 @@ out:
 static const char details[] =
     "DST is a file for the one Wasm module of the image ('-' for standard output), or\n"
     "an image: oci:FOLDER[:TAG], dir:FOLDER, docker://HOST/NAME[:TAG]. A file appears\n"
-    "only after the layer's HMAC and digest held.\n"
+    "only after the layer's HMAC and digest held; to a registry nothing is sent before\n"
+    "(the layer waits in $TMPDIR, encrypted as it is).\n"
+    "Keys at hand are tried first; with --kbs the key broker is asked for the key that\n"
+    "the image names. pkcs7 needs the certificate and its private key. A key provider of\n"
+    "an ocicrypt configuration is asked only where --key provider:NAME names it.\n"
     "\n"
     "  propenc decrypt docker://registry.example.com/team/addition:encrypted addition.wasm \\\n"
     "          --key kek.bin\n"
-    "  propenc decrypt oci:image:v1 oci:plain:v1 --key alice.pem";
+    "  propenc decrypt oci:image:v1 oci:plain:v1 --key cert.pem --key key.pem\n"
+    "  propenc decrypt oci:image:v1 addition.wasm --kbs https://kbs.example.com";
 
 const struct prop_verb propenc_verb_decrypt = {
-    "decrypt", "SRC DST --key FILE...", "decrypt a module or an image", details, options,
+    "decrypt", "SRC DST --key KEY...", "decrypt a module or an image", details, options,
     sizeof(struct decrypt_opts), 2, 2, run_decrypt
 };

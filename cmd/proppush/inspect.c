@@ -1,7 +1,11 @@
-/* proppush inspect REF: what an image or artifact is made of, without an image config being needed. */
+/* proppush inspect REF: what an image or artifact is made of, without an image config being needed.
+ */
+#include "cmd/proppush/choose.h"
 #include "cmd/proppush/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "oci/referrers.h"
+#include "ocicrypt/image_walk.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/text.h"
@@ -11,8 +15,8 @@
 
 struct inspect_opts {
     struct prop_oci_opts oci;
-    const char *digest;
-    bool raw, config;
+    const char *digest, *platform;
+    bool raw, config, referrers;
 };
 
 static const struct prop_opt options[] = {
@@ -20,16 +24,15 @@ static const struct prop_opt options[] = {
       offsetof(struct inspect_opts, raw), NULL, NULL, false },
     { "config", 0, PROP_OPT_FLAG, NULL, "the config blob's own bytes",
       offsetof(struct inspect_opts, config), NULL, NULL, false },
+    { "platform", 0, PROP_OPT_STRING, "OS/ARCH[/VARIANT]", "of an index: this image",
+      offsetof(struct inspect_opts, platform), NULL, NULL, false },
+    { "referrers", 0, PROP_OPT_FLAG, NULL, "list what refers to it, too",
+      offsetof(struct inspect_opts, referrers), NULL, NULL, false },
     { "digest", 0, PROP_OPT_STRING, "DIGEST", "what the manifest must be",
       offsetof(struct inspect_opts, digest), NULL, NULL, false },
     PROP_OCI_OPTIONS(struct inspect_opts, oci),
     PROP_OPT_END
 };
-
-static bool is_index(const char *type)
-{
-    return strcmp(type, PROP_MT_OCI_INDEX) == 0 || strcmp(type, PROP_MT_DOCKER_LIST) == 0;
-}
 
 /* {"mediaType","digest","size","encrypted","annotations"?,"platform"?} of one descriptor. */
 static json_t *describe_entry(json_t *entry)
@@ -44,8 +47,8 @@ static json_t *describe_entry(json_t *entry)
         if (v != NULL)
             (void)json_object_set(out, kept[i], v);
     }
-    (void)json_object_set_new(out, "encrypted",
-                              json_boolean(type != NULL && prop_ends_with(type, PROP_MT_ENCRYPTED)));
+    (void)json_object_set_new(
+        out, "encrypted", json_boolean(type != NULL && prop_ends_with(type, PROP_MT_ENCRYPTED)));
     return out;
 }
 
@@ -60,35 +63,117 @@ static json_t *describe_list(json_t *list)
     return out;
 }
 
-static int describe(const char *name, const struct prop_buf *bytes, const char *type,
-                    const struct prop_digest *digest, json_t **ret, struct prop_err *err)
+/* The layers of one image of an index, and whether they are encrypted. Partial copies lack images.
+ */
+static int describe_child(struct prop_src *src, json_t *entry, struct prop_err *err)
 {
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
+    prop_auto_manifest struct prop_manifest m = { 0 };
+    prop_auto_free char *type = NULL;
+    struct prop_err failure = PROP_ERR_INIT;
+    struct prop_descriptor d;
+    json_t *layers, *layer;
+    size_t i, encrypted = 0;
+    int rc = prop_descriptor_read(entry, "an entry of the index", &d, err);
+
+    if (rc < 0)
+        return rc;
+    if (proppush_is_index(d.media_type))
+        return 0;
+    rc = prop_src_child(src, &d, &bytes, &type, &failure);
+    if (rc == PROP_E_NOTFOUND)
+        return json_object_set_new(entry, "missing", json_true()) < 0 ? prop_err_nomem(err) : 0;
+    if (rc == 0)
+        rc =
+            prop_manifest_parse(bytes.data, bytes.len, type, "an image of the index", &m, &failure);
+    if (rc < 0) {
+        if (err != NULL)
+            *err = failure;
+        return rc;
+    }
+    layers = describe_list(json_object_get(m.json, "layers"));
+    json_array_foreach(layers, i, layer)
+        encrypted += json_is_true(json_object_get(layer, "encrypted"));
+    (void)json_object_set_new(entry, "encrypted", json_boolean(encrypted > 0));
+    return json_object_set_new(entry, "layers", layers) < 0 ? prop_err_nomem(err) : 0;
+}
+
+static int describe_children(struct prop_src *src, json_t *list, struct prop_err *err)
+{
+    size_t i;
+    json_t *entry;
+
+    json_array_foreach(list, i, entry) {
+        int rc = describe_child(src, entry, err);
+
+        if (rc < 0)
+            return prop_err_wrap(err, "image %zu of %zu", i + 1, json_array_size(list));
+    }
+    return 0;
+}
+
+struct seen {
+    struct prop_src *src;
+    struct prop_buf bytes;
+    char *type;
+    struct prop_digest digest;
+};
+
+static int describe(const char *name, const struct seen *s, json_t **ret, struct prop_err *err)
+{
+    static const char *const kept[] = { "artifactType", "subject", "annotations" };
     prop_auto_json json_t *manifest = NULL;
+    prop_auto_json json_t *doc = NULL;
     prop_auto_manifest struct prop_manifest checked = { 0 };
     char text[PROP_DIGEST_TEXT];
-    json_t *doc;
-    const char *member = is_index(type) ? "manifests" : "layers";
-    int rc = prop_json_parse(prop_buf_str(bytes), bytes->len, "the manifest", &manifest, err);
+    bool index = proppush_is_index(s->type);
+    const char *member = index ? "manifests" : "layers";
+    int rc = prop_json_parse(prop_buf_str(&s->bytes), s->bytes.len, "the manifest", &manifest, err);
 
-    if (rc == 0 && !is_index(type))
-        rc = prop_manifest_parse(bytes->data, bytes->len, type, "the manifest", &checked, err);
+    if (rc == 0 && !index)
+        rc = prop_manifest_parse(s->bytes.data, s->bytes.len, s->type, "the manifest", &checked,
+                                 err);
     if (rc < 0)
         return rc;
     doc = json_pack("{s:s, s:s, s:I, s:s}", "reference", name, "digest",
-                    prop_digest_format(digest, text), "size", (json_int_t)bytes->len, "mediaType",
-                    type);
+                    prop_digest_format(&s->digest, text), "size", (json_int_t)s->bytes.len,
+                    "mediaType", s->type);
     if (doc == NULL)
         return prop_err_nomem(err);
-    if (json_object_get(manifest, "artifactType") != NULL)
-        (void)json_object_set(doc, "artifactType", json_object_get(manifest, "artifactType"));
     if (json_object_get(manifest, "config") != NULL)
         (void)json_object_set_new(doc, "config",
                                   describe_entry(json_object_get(manifest, "config")));
     (void)json_object_set_new(doc, member, describe_list(json_object_get(manifest, member)));
-    if (json_object_get(manifest, "annotations") != NULL)
-        (void)json_object_set(doc, "annotations", json_object_get(manifest, "annotations"));
-    *ret = doc;
-    return 0;
+    for (size_t i = 0; i < PROP_ARRAY_LEN(kept); i++)
+        if (json_object_get(manifest, kept[i]) != NULL)
+            (void)json_object_set(doc, kept[i], json_object_get(manifest, kept[i]));
+    if (index)
+        rc = describe_children(s->src, json_object_get(doc, member), err);
+    if (rc == 0)
+        *ret = PROP_TAKE(doc);
+    return rc;
+}
+
+static int add_referrers(const char *text, const struct prop_digest *subject,
+                         const struct prop_oci_options *oci, json_t *doc, struct prop_err *err)
+{
+    struct prop_location loc = { .text = NULL };
+    enum prop_referrers_way way;
+    json_t *all = NULL;
+    int rc = prop_location_parse(text, &loc, err);
+
+    if (rc < 0)
+        return rc;
+    if (loc.transport == PROP_T_DOCKER)
+        rc = prop_referrers_list(&loc.ref, oci, subject, NULL, &all, &way, err);
+    else if (loc.transport == PROP_T_OCI)
+        rc = prop_layout_referrers(loc.path, subject, NULL, &all, err);
+    else
+        rc = prop_err_set(err, PROP_E_USAGE, "--referrers: '%s' holds one image", text);
+    prop_location_release(&loc);
+    if (rc == 0 && json_object_set_new(doc, "referrers", all) < 0)
+        rc = prop_err_nomem(err);
+    return rc;
 }
 
 static const char *text_of(const json_t *object, const char *key, char *out, size_t size)
@@ -100,37 +185,67 @@ static const char *text_of(const json_t *object, const char *key, char *out, siz
 
 static void print_entry(FILE *out, const char *label, const json_t *entry)
 {
-    char type[200], digest[200], title[200];
+    char type[200], digest[200], title[200], platform[128], shown[200];
 
-    (void)fprintf(out, "%-10s %s  %12lld  %s", label, text_of(entry, "digest", digest, sizeof(digest)),
+    (void)fprintf(out, "%-10s %s  %12lld  %s", label,
+                  text_of(entry, "digest", digest, sizeof(digest)),
                   (long long)json_integer_value(json_object_get(entry, "size")),
                   text_of(entry, "mediaType", type, sizeof(type)));
     if (text_of(json_object_get(entry, "annotations"), PROP_ANNOTATION_TITLE, title,
                 sizeof(title))[0] != '\0')
         (void)fprintf(out, "  '%s'", title);
+    if (*prop_walk_platform(entry, platform))
+        (void)fprintf(out, "  %s",
+                      prop_printable(platform, strlen(platform), shown, sizeof(shown)));
+    if (json_is_true(json_object_get(entry, "missing")))
+        (void)fputs("  (not there)", out);
+    if (text_of(entry, "artifactType", type, sizeof(type))[0] != '\0')
+        (void)fprintf(out, "  %s", type);
     (void)fputc('\n', out);
+}
+
+/* Which layers are encrypted is the one thing nobody should have to read out of a media type. */
+static const char *layer_label(const json_t *layer)
+{
+    return json_is_true(json_object_get(layer, "encrypted")) ? "encrypted" : "layer";
+}
+
+static void print_list(FILE *out, const json_t *doc, const char *member, const char *label)
+{
+    size_t i, j;
+    json_t *entry, *layer;
+
+    json_array_foreach(json_object_get(doc, member), i, entry) {
+        print_entry(out, label != NULL ? label : layer_label(entry), entry);
+        json_array_foreach(json_object_get(entry, "layers"), j, layer)
+            print_entry(out, json_is_true(json_object_get(layer, "encrypted")) ? "  encrypted"
+                                                                               : "  layer",
+                        layer);
+    }
 }
 
 static void print_image(const json_t *doc, void *stream)
 {
-    static const char *const lists[] = { "layers", "manifests" };
+    static const char *const lines[][2] = { { "reference", "image" },
+                                            { "digest", "digest" },
+                                            { "mediaType", "type" },
+                                            { "artifactType", "artifact" } };
+    const json_t *subject = json_object_get(doc, "subject");
     FILE *out = stream;
     char shown[400];
-    size_t i;
-    json_t *entry;
 
-    (void)fprintf(out, "%-10s %s\n", "image", text_of(doc, "reference", shown, sizeof(shown)));
-    (void)fprintf(out, "%-10s %s\n", "digest", text_of(doc, "digest", shown, sizeof(shown)));
-    (void)fprintf(out, "%-10s %s\n", "type", text_of(doc, "mediaType", shown, sizeof(shown)));
-    if (json_object_get(doc, "artifactType") != NULL)
-        (void)fprintf(out, "%-10s %s\n", "artifact",
-                      text_of(doc, "artifactType", shown, sizeof(shown)));
+    for (size_t i = 0; i < PROP_ARRAY_LEN(lines); i++)
+        if (json_object_get(doc, lines[i][0]) != NULL)
+            (void)fprintf(out, "%-10s %s\n", lines[i][1],
+                          text_of(doc, lines[i][0], shown, sizeof(shown)));
+    if (subject != NULL)
+        (void)fprintf(out, "%-10s %s\n", "subject",
+                      text_of(subject, "digest", shown, sizeof(shown)));
     if (json_object_get(doc, "config") != NULL)
         print_entry(out, "config", json_object_get(doc, "config"));
-    for (size_t l = 0; l < PROP_ARRAY_LEN(lists); l++) {
-        json_array_foreach(json_object_get(doc, lists[l]), i, entry)
-            print_entry(out, l == 0 ? "layer" : "manifest", entry);
-    }
+    print_list(out, doc, "layers", NULL);
+    print_list(out, doc, "manifests", "manifest");
+    print_list(out, doc, "referrers", "referrer");
 }
 
 static int collect(void *ctx, const void *data, size_t len, struct prop_err *err)
@@ -138,47 +253,77 @@ static int collect(void *ctx, const void *data, size_t len, struct prop_err *err
     return prop_buf_add(ctx, data, len, err);
 }
 
-static int write_config(struct prop_cli *cli, struct prop_src *src, const struct prop_buf *bytes,
-                        const char *type, struct prop_err *err)
+static int write_config(struct prop_cli *cli, const struct seen *s, struct prop_err *err)
 {
     prop_auto_manifest struct prop_manifest m = { 0 };
     prop_auto_buf struct prop_buf config = PROP_BUF_INIT(PROP_LIMIT_CONFIG);
-    int rc = prop_manifest_parse(bytes->data, bytes->len, type, "the manifest", &m, err);
+    int rc = prop_manifest_parse(s->bytes.data, s->bytes.len, s->type, "the manifest", &m, err);
 
     if (rc == 0)
-        rc = prop_src_blob(src, &m.config, collect, &config, err);
+        rc = prop_src_blob(s->src, &m.config, collect, &config, err);
     return rc == 0 ? prop_cli_write(cli, config.data, config.len, err) : rc;
+}
+
+/* The whole, or the one image of an index that was asked for (its config needs one). */
+static int look(const char *text, const struct inspect_opts *o, const struct prop_oci_options *oci,
+                struct seen *s, struct prop_err *err)
+{
+    int rc = proppush_open_src(text, o->digest, oci, &s->src, err);
+
+    if (rc < 0)
+        return rc;
+    if (o->platform != NULL || o->config)
+        return proppush_one_image(s->src, o->platform, &s->bytes, &s->type, &s->digest, err);
+    return prop_src_manifest(s->src, &s->bytes, &s->type, &s->digest, err);
+}
+
+static void seen_release(struct seen *s)
+{
+    prop_src_free(s->src);
+    prop_buf_release(&s->bytes);
+    prop_free(s->type);
 }
 
 static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
 {
     struct inspect_opts *o = opts;
+    const char *text = prop_cli_arg(cli, 0);
     struct prop_oci_options oci;
-    prop_auto_src struct prop_src *src = NULL;
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *type = NULL;
+    __attribute__((cleanup(seen_release))) struct seen s = {
+        .bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST)
+    };
     prop_auto_json json_t *doc = NULL;
-    struct prop_digest digest;
     int rc;
 
+    if (o->referrers && (o->raw || o->config))
+        return prop_err_set(err, PROP_E_USAGE, "--referrers goes with neither --raw nor --config");
     prop_oci_opts_fill(cli, &o->oci, &oci);
-    rc = proppush_open_src(prop_cli_arg(cli, 0), o->digest, &oci, &src, err);
-    if (rc == 0)
-        rc = prop_src_manifest(src, &bytes, &type, &digest, err);
+    rc = look(text, o, &oci, &s, err);
     if (rc < 0)
         return rc;
     if (o->config)
-        return write_config(cli, src, &bytes, type, err);
+        return write_config(cli, &s, err);
     if (o->raw)
-        return prop_cli_write(cli, bytes.data, bytes.len, err);
-    rc = describe(prop_cli_arg(cli, 0), &bytes, type, &digest, &doc, err);
+        return prop_cli_write(cli, s.bytes.data, s.bytes.len, err);
+    rc = describe(text, &s, &doc, err);
+    if (rc == 0 && o->referrers)
+        rc = add_referrers(text, &s.digest, &oci, doc, err);
     return rc == 0 ? prop_cli_result(cli, doc, print_image, err) : rc;
 }
 
 const struct prop_verb proppush_verb_inspect = {
-    "inspect", "REF", "show what an image or artifact is made of",
-    "Works for Wasm artifacts, encrypted images and indexes alike.\n\n"
+    "inspect",
+    "REF",
+    "show what an image or artifact is made of",
+    "Works for Wasm artifacts, encrypted images and indexes alike; of an index every image and "
+    "its\n"
+    "layers are listed. --config writes the config's own bytes, --raw the manifest's.\n\n"
     "  proppush inspect docker://127.0.0.1:5000/team/app:v1\n"
+    "  proppush inspect --platform linux/arm64 docker://127.0.0.1:5000/team/app:v1\n"
     "  proppush inspect --raw oci:layout:v1",
-    options, sizeof(struct inspect_opts), 1, 1, run
+    options,
+    sizeof(struct inspect_opts),
+    1,
+    1,
+    run
 };

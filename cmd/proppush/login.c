@@ -22,7 +22,7 @@
 struct login_opts {
     struct prop_oci_opts oci;
     const char *user;
-    bool password_stdin;
+    bool password_stdin, get_login;
 };
 
 static const struct prop_opt options[] = {
@@ -30,6 +30,8 @@ static const struct prop_opt options[] = {
       offsetof(struct login_opts, user), NULL, NULL, false },
     { "password-stdin", 0, PROP_OPT_FLAG, NULL, "read the password from stdin (one line)",
       offsetof(struct login_opts, password_stdin), NULL, NULL, false },
+    { "get-login", 0, PROP_OPT_FLAG, NULL, "print who is logged in there, ask nothing",
+      offsetof(struct login_opts, get_login), NULL, NULL, false },
     PROP_OCI_OPTIONS(struct login_opts, oci),
     PROP_OPT_END
 };
@@ -152,6 +154,29 @@ static int check(const char *host, const struct prop_credentials *c,
     return rc;
 }
 
+/* Whose credentials would be used; the registry is not asked. */
+static int get_login(const char *authfile, const char *host, json_t **ret, struct prop_err *err)
+{
+    prop_auto_credentials struct prop_credentials c = PROP_CREDENTIALS_INIT;
+    int rc = prop_auth_lookup(authfile, host, NULL, &c, err);
+
+    if (rc < 0)
+        return rc;
+    if (c.kind == PROP_CRED_NONE) {
+        prop_err_set_id(err, PROP_E_NOTFOUND, "not-logged-in", "not logged into '%s'", host);
+        return prop_err_hint(err, "proppush login %s", host);
+    }
+    /* a token says nothing of whose it is */
+    *ret =
+        json_pack("{s:s, s:s}", "registry", host, "username", c.user != NULL ? c.user : "<token>");
+    return *ret == NULL ? prop_err_nomem(err) : 0;
+}
+
+static void print_user(const json_t *doc, void *stream)
+{
+    (void)fprintf(stream, "%s\n", json_string_value(json_object_get(doc, "username")));
+}
+
 static void print_login(const json_t *doc, void *stream)
 {
     (void)doc;
@@ -169,6 +194,12 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
     int rc = proppush_read_host(prop_cli_arg(cli, 0), &host, err);
 
     prop_oci_opts_fill(cli, &o->oci, &oci);
+    if (rc == 0 && o->get_login) {
+        if (o->user != NULL || o->password_stdin)
+            return prop_err_set(err, PROP_E_USAGE, "--get-login asks for no user and no password");
+        rc = get_login(o->oci.authfile, host, &doc, err);
+        return rc == 0 ? prop_cli_result(cli, doc, print_user, err) : rc;
+    }
     c.kind = PROP_CRED_PASSWORD;
     if (rc == 0)
         rc = ask_for_missing(o, &c.user, &c.secret, err);
@@ -187,6 +218,7 @@ const struct prop_verb proppush_verb_login = {
     "login", "HOST[:PORT]", "keep credentials for a registry, after checking them",
     "Credentials are kept where podman and skopeo keep them, or by the helper that is set up for\n"
     "the host. Nothing is kept when the registry does not accept them.\n\n"
-    "  proppush login --username ci --password-stdin registry.example.com < password",
+    "  proppush login --username ci --password-stdin registry.example.com < password\n"
+    "  proppush login --get-login registry.example.com",
     options, sizeof(struct login_opts), 1, 1, run
 };

@@ -4,6 +4,7 @@ import http.client
 import http.server
 import json
 import re
+import sqlite3
 import threading
 import time
 
@@ -191,7 +192,7 @@ class World(Publisher):
     """A publisher with a home, a KBS and a repository of its own, and proxies before both servers; the
     tag names an older image already, and the KBS denies everybody everything."""
 
-    def __init__(self, folder, registry, repo):
+    def __init__(self, folder, registry, repo, layout=False):
         folder.mkdir(parents=True)
         box = Box(folder)
         kbs = Kbs(box)
@@ -199,17 +200,47 @@ class World(Publisher):
         module.write_bytes(ADDITION)
         self.kbs_proxy, self.reg_proxy = Proxy(kbs.url.split("://")[1]), Proxy(registry.host)
         self.registry, self.repo, self.name = registry, repo, "team/key/k1"
-        super().__init__(box, kbs, module, f"{self.reg_proxy.address}/{repo}:encrypted",
-                         f"http://{self.kbs_proxy.address}")
-        box.run("propkey", "policy", "preset", "deny-all", "--kbs", kbs.url, "--admin-key",
+        self.layout = layout
+        dst = f"oci:{box / 'layout'}:encrypted" if layout else (
+            f"{self.reg_proxy.address}/{repo}:encrypted")
+        super().__init__(box, kbs, module, dst, f"http://{self.kbs_proxy.address}")
+        # uploaded to the address that publish uses: so the ledger knows what there is to go back to
+        box.run("propkey", "policy", "preset", "deny-all", "--kbs", self.url, "--admin-key",
                 kbs.admin_key)
+        self.kbs_proxy.log.clear()
         (box / "p.toml").write_text("version = 1\n")
         (box / "old.wasm").write_bytes(ADDITION + b"\x00\x02\x01o")
-        box.run("proppush", "push", box / "old.wasm", f"{registry.host}/{repo}:encrypted")
+        box.run("proppush", "push", box / "old.wasm",
+                self.dst if layout else f"{registry.host}/{repo}:encrypted")
         self.old = self.tag()
 
     def tag(self):
-        return tag_digest(self.registry.host, self.repo)
+        if not self.layout:
+            return tag_digest(self.registry.host, self.repo)
+        index = json.loads((self.box / "layout/index.json").read_text())
+        return next((m["digest"] for m in index["manifests"] if
+                     m.get("annotations", {}).get("org.opencontainers.image.ref.name") == "encrypted"),
+                    None)
+
+    def holds(self):
+        """Everything the KBS keeps: keys and policy."""
+        db = sqlite3.connect(f"file:{self.kbs.state / 'kbs.db'}?mode=ro", uri=True)
+        try:
+            return {(k, n): bytes(v) for k, n, v in db.execute("SELECT kind, key, value FROM item")}
+        finally:
+            db.close()
+
+    def snapshot(self):
+        """What a publish that was taken back must not have changed."""
+        return {"tag": self.tag(), "kbs": self.holds(), "document": (self.box / "p.toml").read_text(),
+                "keks": kept_keks(self.box)}
+
+    def run_verb(self, *args, ok=True, env=None):
+        """--resume, --abort: what is not said is in the journal."""
+        return self.box.run("proppush", "publish", *args, "--json", ok=ok, env=env, cwd="/")
+
+    def open_runs(self):
+        return self.box.run("proppush", "publish", "--list", "--json").json()["runs"]
 
     def stop(self):
         self.kbs_proxy.stop()

@@ -28,16 +28,6 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def keys(box):
-    """The test keys in a folder of their own, readable by us alone."""
-    folder = box / "keys"
-    shutil.copytree(FIX / "keys", folder)
-    for f in folder.iterdir():
-        f.chmod(0o600)
-    return folder
-
-
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -233,8 +223,9 @@ def test_key_arguments_that_are_no_keys(box, keys):
     (box / "junk").write_bytes(b"no key")
     (box / "junk").chmod(0o600)
     for key, code, status in [("none.pem", "not-found", 8), (box / "open.pem", "key-file-mode", 5),
-                              (keys / "rsa.crt", "key-unsupported", 9),
-                              ("provider:attestation-agent", "key-unsupported", 9)]:
+                              (keys / "rsa.crt", "no-usable-scheme", 9),
+                              ("provider:attestation-agent", "no-kek-source", 2),
+                              ("provider:toy", "no-such-provider", 8)]:
         r = box.run("propenc", "decrypt", source, "out.wasm", "--key", key, "--json", ok=status)
         assert r.error()["code"] == code, r.err
     for key in [keys / "rsa.pub.pem", box / "junk", keys / "rsakid.pub.jwk"]:
@@ -286,7 +277,7 @@ def test_inspect_needs_no_key_and_names_everything(box):
     r = box.run("propenc", "inspect", f"oci:{FIX}/45-cncf-jwe/layout:v1")
     assert "layerDigests" in r.out
     r = box.run("propenc", "inspect", f"oci:{FIX}/17-pkcs7/layout:v1")
-    assert "pkcs7" in r.out and "recognised" in r.err
+    assert "pkcs7" in r.out and "issuer CN=ocicrypt fixture" in r.out
     r = box.run("propenc", "inspect", f"oci:{FIX}/18-jwe-one-of-two-layers/layout:v1", "--json")
     assert [x["encrypted"] for x in r.json()["layers"]] == [False, True]
     r = box.run("propenc", "inspect", FIX / "wasm/addition.wasm", "--json")
@@ -321,47 +312,20 @@ def test_what_cannot_be_encrypted_or_decrypted_says_so(box, keys):
                 "--key", keys / "rsa.pem", "--json", ok=3)
     assert r.error()["code"] == "no-wasm-layer" and "oci:" in r.error()["hint"]
 
-    def docker(doc, blobs):
-        doc["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
+    def schema1(doc, blobs):
+        doc["schemaVersion"] = 1
 
     def foreign(doc, blobs):
         doc["layers"][0]["urls"] = ["https://example.com/layer"]
 
     def empty(doc, blobs):
         doc["layers"] = []
-    for n, (edit, code, status) in enumerate([(docker, "docker-manifest", 9), (foreign, "foreign-layer", 9),
+    for n, (edit, code, status) in enumerate([(schema1, "schema1", 9), (foreign, "foreign-layer", 9),
                                               (empty, "no-layers", 3)]):
         target = relayout(FIX / "04-plain-image-gzip/layout", box / f"img{n}", edit)
-        if edit is docker:
-            index = json.loads((target / "index.json").read_text())
-            index["manifests"][0]["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
-            (target / "index.json").write_text(json.dumps(index))
         r = box.run("propenc", "encrypt", f"oci:{target}:v1", "oci:a:v1", *to, ok=status)
         assert r.error()["code"] == code, r.err
     assert not (box / "a").exists() and not (box / "a.wasm").exists()
-
-
-def test_an_index_is_refused(box, keys):
-    def index(doc, blobs):
-        m = dict(doc)
-        data = json.dumps(m).encode()
-        (blobs / sha256(data)).write_bytes(data)
-        doc.clear()
-        doc.update(schemaVersion=2, mediaType="application/vnd.oci.image.index.v1+json",
-                   manifests=[{"mediaType": "application/vnd.oci.image.manifest.v1+json",
-                               "digest": "sha256:" + sha256(data), "size": len(data),
-                               "platform": {"os": "plan9", "architecture": "mips"}},
-                              {"mediaType": "application/vnd.oci.image.manifest.v1+json",
-                               "digest": "sha256:" + sha256(data), "size": len(data),
-                               "platform": {"os": "linux", "architecture": "s390x"}}])
-    target = relayout(FIX / "04-plain-image-gzip/layout", box / "img", index)
-    doc = json.loads((target / "index.json").read_text())
-    doc["manifests"][0]["mediaType"] = "application/vnd.oci.image.index.v1+json"
-    (target / "index.json").write_text(json.dumps(doc))
-    r = box.run("propenc", "encrypt", f"oci:{target}:v1", "oci:a:v1", "-r", f"jwe:{keys}/rsa.pub.pem",
-                "--json", ok=9)
-    assert r.error()["code"] == "index"
-    assert not (box / "a").exists()
 
 
 def test_an_inline_copy_of_a_layer_does_not_survive_encryption(box, keys):

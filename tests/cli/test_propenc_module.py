@@ -16,15 +16,6 @@ FIX = VECTORS / "ocicrypt"
 ADDITION = FIX / "wasm/addition.wasm"
 
 
-@pytest.fixture
-def keys(box):
-    folder = box / "keys"
-    shutil.copytree(FIX / "keys", folder)
-    for f in folder.iterdir():
-        f.chmod(0o600)
-    return folder
-
-
 def agent(keys, kid="kbs:///default/key/wasm-addition"):
     return f"provider:attestation-agent:keypath={keys}/kek32.bin::keyid={kid}::algorithm=A256GCM"
 
@@ -130,7 +121,7 @@ def test_a_terminal_gets_no_module(box, keys):
 
 @pytest.mark.parametrize("recipient,code,status", [
     ("nobody", "bad-recipient", 2), ("jwe:none.pem", "not-found", 8),
-    ("pkcs7:{k}/rsa.crt", "recipient-unsupported", 9), ("provider:toy:x", "recipient-unsupported", 9),
+    ("pkcs7:{k}/rsa.pub.pem", "not-a-certificate", 3), ("provider:toy:x", "no-such-provider", 8),
     ("provider:attestation-agent:sample=true", "public-kek", 5),
     ("provider:attestation-agent:keypath={k}/kek32.bin::keyid=kbs://host/a/b/c", "kid-host", 2),
     ("provider:attestation-agent:keypath={k}/kek32.bin::keyid=kbs:///a/b", "bad-resource-path", 3),

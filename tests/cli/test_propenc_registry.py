@@ -11,19 +11,11 @@ import urllib.request
 import pytest
 
 from conftest import BIN, VECTORS
+from helpers.fault_server import FaultServer, status
 
 FIX = VECTORS / "ocicrypt"
 ADDITION = FIX / "wasm/addition.wasm"
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-
-
-@pytest.fixture
-def keys(box):
-    folder = box / "keys"
-    shutil.copytree(FIX / "keys", folder)
-    for f in folder.iterdir():
-        f.chmod(0o600)
-    return folder
 
 
 def agent(keys):
@@ -48,6 +40,26 @@ def test_round_trip_through_a_registry(box, keys, registry):
     box.run("propenc", "decrypt", ref, f"docker://{registry.host}/team/addition:plain", "--key", keys / "kek32.bin")
     layer = json.loads(fetch(registry, "team/addition/manifests/plain"))["layers"][0]
     assert fetch(registry, f"team/addition/blobs/{layer['digest']}") == ADDITION.read_bytes()
+
+
+@pytest.mark.parametrize("case", ["bad-hmac", "bad-ciphertext"])
+def test_no_plaintext_goes_to_a_registry_before_it_is_verified(box, keys, case):
+    (box / "tmp").mkdir()
+    with FaultServer() as server:
+        r = box.run("propenc", "decrypt", f"oci:{FIX}/60-negative/{case}:v1", f"docker://{server.host}/a/b:v1",
+                    "--key", keys / "rsa.pem", "--json", ok=4, env={"TMPDIR": str(box / "tmp")})
+        assert r.error()["code"] in ("hmac-mismatch", "digest-mismatch")
+        assert not [q for q in server.requests if q.method in ("POST", "PATCH", "PUT")]
+    assert not list((box / "tmp").iterdir())
+
+
+def test_a_layer_of_several_chunks_is_decrypted_into_a_registry(box, keys):
+    data = b"\0asm\1\0\0\0" + b"".join(b"%08d " % i for i in range(400000))
+    (box / "big.wasm").write_bytes(data)
+    box.run("propenc", "encrypt", "big.wasm", "oci:enc:v1", "-r", agent(keys))
+    with FaultServer() as server:
+        box.run("propenc", "decrypt", "oci:enc:v1", f"docker://{server.host}/a/b:v1", "--key", keys / "kek32.bin")
+        assert data in server.blobs.values()
 
 
 def test_image_from_a_folder_to_a_registry_and_back_keeps_its_manifest(box, keys, registry):
@@ -119,3 +131,32 @@ def test_a_killed_run_leaves_no_named_plaintext(box, keys):
             assert out.read_bytes() == (box / "big.wasm").read_bytes()
             out.unlink()
         assert sorted(x.name for x in box.path.iterdir()) == before
+
+
+def test_a_digest_is_no_destination(box, keys):
+    with FaultServer() as server:
+        r = box.run("propenc", "encrypt", ADDITION, f"docker://{server.host}/a/b@sha256:{'0' * 64}", "-r", agent(keys),
+                    "--json", ok=2)
+        assert r.error()["code"] == "digest-destination" and not server.requests
+
+
+@pytest.mark.parametrize("code", ["DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN"])
+@pytest.mark.parametrize("path", [r"/manifests/sha256", r"/manifests/v1"])
+def test_a_shared_blob_in_motion_is_waited_for(box, keys, code, path):
+    """docker-registry loses sight of '{}' for a moment when another push writes it at the same time."""
+    body = json.dumps({"errors": [{"code": code, "message": "blob unknown"}]}).encode()
+    with FaultServer() as server:
+        server.fault("PUT", path, status(400, body), times=2)
+        ref = f"docker://{server.host}/team/app:v1"
+        box.run("propenc", "encrypt", ADDITION, ref, "-r", agent(keys))
+        assert len([r for r in server.requests if r.method == "PUT" and "/manifests/" in r.path]) == 4
+        server.fault("PUT", path, status(400, body), times=99)
+        box.run("propenc", "encrypt", ADDITION, ref.replace("app", "b"), "-r", agent(keys), ok=6)
+
+
+def test_a_manifest_that_is_refused_is_not_sent_again(box, keys):
+    body = json.dumps({"errors": [{"code": "MANIFEST_INVALID", "message": "no"}]}).encode()
+    with FaultServer() as server:
+        server.fault("PUT", r"/manifests/", status(400, body), times=99)
+        box.run("propenc", "encrypt", ADDITION, f"docker://{server.host}/team/app:v1", "-r", agent(keys), ok=6)
+        assert len([r for r in server.requests if r.method == "PUT" and "/manifests/" in r.path]) == 1

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BIN, VECTORS, shared  # noqa: F401
+from conftest import BIN, VECTORS  # noqa: F401
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "helpers"))
 import fault_server as fs  # noqa: E402
@@ -234,3 +234,22 @@ def test_token_answers(box):
         r = box.run("proppush", "list-tags", f"docker://{s.host}/a/b", "--authfile", "a.json", "--json", ok=5)
         assert r.error()["code"] == "unauthorized"
         assert s.count("GET", "^/token") == 1 and s.count("GET", "/tags/") == 2
+
+
+def test_get_login(box, server):
+    e = box.run("proppush", "login", "--get-login", server.host, "--json", ok=8).error()
+    assert e["code"] == "not-logged-in" and e["hint"] == f"proppush login {server.host}"
+    login(box, server.host)
+    asked = len(server.requests)
+    r = box.run("proppush", "login", "--get-login", server.host)
+    assert r.out == "alice\n" and PASSWORD not in r.err and len(server.requests) == asked
+    assert box.run("proppush", "login", "--get-login", server.host, "--json").json() == {
+        "version": 1, "registry": server.host, "username": "alice"}
+    # an identity token does not say whose it is
+    (box / "id.json").write_text(json.dumps({"auths": {server.host: {"identitytoken": "refresh-1"}}}))
+    r = box.run("proppush", "login", "--get-login", "--authfile", box / "id.json", server.host)
+    assert r.out == "<token>\n" and "refresh-1" not in r.err
+    for more in (["-u", "alice"], ["--password-stdin"]):
+        assert box.run("proppush", "login", "--get-login", server.host, *more, "--json", ok=2).error()["code"] == "usage"
+    box.run("proppush", "logout", server.host)
+    box.run("proppush", "login", "--get-login", server.host, ok=8)

@@ -6,6 +6,9 @@
         ... run a tool against server.host ...
         server.requests                                       # all that was asked, with headers
 
+What it demands of uploads is set on the server: chunk_min (announced, and enforced), max_body (413),
+want_length (411 for chunked coding), strict_state (404 for a Location that is not the newest).
+
 A fault is a function of the handler that returns True when it answered (or deliberately did not),
 and False to go on as usual, after it changed what `usual` means (see replace_body, location).
 """
@@ -62,12 +65,40 @@ def cut(after):
 
 
 def cut_request(after):
-    """Reset the connection after `after` bytes of the request's body."""
+    """Reset the connection after `after` bytes of the request's body; nothing of them is kept."""
     def act(h):
-        h.read_some(after)
+        h.read_part(after)
         h.reset()
         return True
     return act
+
+
+def cut_patch(after):
+    """Reset the connection after `after` bytes of a PATCH, which the upload session keeps."""
+    def act(h):
+        rest = h.path.split("?")[0].rsplit("/", 1)[1]
+        if rest in h.server.owner.uploads:
+            h.server.owner.uploads[rest] += h.read_part(after)
+        h.reset()
+        return True
+    return act
+
+
+def early_drained(code, body=b"", headers=None):
+    """Answer before the request's body was read, then read it: the answer is not lost to a reset."""
+    def act(h):
+        h.answer(code, body, headers or {})
+        h.wfile.flush()
+        h.read_body()
+        return True
+    return act
+
+
+def forget(h):
+    """The upload session is gone before this request."""
+    h.read_body()
+    h.server.owner.uploads.clear()
+    return False
 
 
 def drop(h):
@@ -157,13 +188,18 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
 
-    def read_some(self, count):
-        got = 0
-        while got < count:
-            data = self.connection.recv(min(65536, count - got))
-            if not data:
-                return
-            got += len(data)
+    def read_part(self, count):
+        """The first `count` bytes of the request's body, decoded; fewer where it is shorter."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(min(count, int(self.headers.get("Content-Length") or 0)))
+        got = b""
+        while len(got) < count:
+            size = int(self.rfile.readline().split(b";")[0], 16)
+            if size == 0:
+                break
+            got += self.rfile.read(size)
+            self.rfile.readline()
+        return got[:count]
 
     def read_body(self):
         if self.body is not None:
@@ -259,18 +295,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def upload(self, owner, name, rest, query):
         if self.command == "POST":
+            mount = re.search(r"mount=([^&]+)", query)
+            if mount and owner.mounts and mount.group(1) in owner.blobs:
+                return self.answer(201, b"", {"Location": f"/v2/{name}/blobs/{mount.group(1)}"})
             owner.uploads[rest := uuid.uuid4().hex] = b""
-            return self.answer(202, b"", {"Location": f"/v2/{name}/blobs/uploads/{rest}?s=0"})
+            owner.short.discard(rest)
+            headers = {"Location": f"/v2/{name}/blobs/uploads/{rest}?s=0"}
+            if owner.chunk_min:
+                headers["OCI-Chunk-Min-Length"] = str(owner.chunk_min)
+            return self.answer(202, b"", headers)
         if rest not in owner.uploads:
             return self.error(404, "BLOB_UPLOAD_UNKNOWN")
         if self.command == "DELETE":
             del owner.uploads[rest]
             return self.answer(204)
+        if owner.strict_state and query.split("&")[0] != f"s={len(owner.uploads[rest])}":
+            return self.error(404, "BLOB_UPLOAD_INVALID")
+        if self.command == "GET":
+            return self.answer(204, b"", self.progress(name, rest))
         if self.command == "PATCH":
-            owner.uploads[rest] += self.body
-            size = len(owner.uploads[rest])
-            return self.answer(202, b"", {"Location": f"/v2/{name}/blobs/uploads/{rest}?s={size}",
-                                          "Range": f"0-{max(size - 1, 0)}"})
+            return self.patch(owner, name, rest)
         want = re.search(r"digest=([^&]+)", query).group(1).replace("%3A", ":")
         data = owner.uploads[rest] + self.body
         if digest_of(data) != want:
@@ -279,6 +323,26 @@ class Handler(BaseHTTPRequestHandler):
         del owner.uploads[rest]
         return self.answer(201, b"", {"Location": f"/v2/{name}/blobs/{want}",
                                       "Docker-Content-Digest": want})
+
+    def progress(self, name, rest):
+        size = len(self.server.owner.uploads[rest])
+        return {"Location": f"/v2/{name}/blobs/uploads/{rest}?s={size}", "Range": f"0-{max(size - 1, 0)}"}
+
+    def patch(self, owner, name, rest):
+        """The chunk rules of the specification."""
+        size, chunk = len(owner.uploads[rest]), self.headers.get("Content-Range")
+        if owner.max_body is not None and len(self.body) > owner.max_body:
+            return self.error(413, "SIZE_INVALID", "too large")
+        if owner.want_length and "Content-Length" not in self.headers:
+            return self.error(411, "SIZE_INVALID", "length required")
+        if owner.chunk_min and (rest in owner.short or not chunk):
+            return self.error(400, "BLOB_UPLOAD_INVALID", "chunk rules broken")
+        if chunk and chunk != f"{size}-{size + len(self.body) - 1}":
+            return self.answer(416, b"", self.progress(name, rest))
+        if len(self.body) < owner.chunk_min:
+            owner.short.add(rest)
+        owner.uploads[rest] += self.body
+        return self.answer(202, b"", self.progress(name, rest))
 
     def blob(self, owner, digest):
         data = owner.blobs.get(digest)
@@ -323,7 +387,9 @@ class FaultServer:
     def __init__(self, tls=None, address="127.0.0.1"):
         self.blobs, self.manifests, self.uploads = {}, {}, {}
         self.requests, self.rules, self.open = [], [], set()
-        self.ranges = True
+        self.ranges, self.mounts = True, False
+        self.chunk_min, self.max_body, self.want_length, self.strict_state = 0, None, False, False
+        self.short = set()  # uploads that had a chunk below chunk_min: only the last may be one
         self.released = threading.Event()
         self.http = Quiet((address, 0), Handler)
         self.http.owner = self

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 
 import pytest
@@ -13,25 +12,6 @@ from conftest import VECTORS, need
 
 FIX = VECTORS / "ocicrypt"
 PAIRS = [("rsa.pub.pem", "rsa.pem"), ("ec.pub.pem", "ec.pem"), ("ec2.pub.pem", "ec2.pem")]
-
-
-@pytest.fixture
-def skopeo(box):
-    """skopeo(*args): without a policy file, with its storage in the box."""
-    program = need("skopeo")
-
-    def run(*args, **kw):
-        return box.run(program, "--insecure-policy", "--tmpdir", box.path, *args, **kw)
-    return run
-
-
-@pytest.fixture
-def keys(box):
-    folder = box / "keys"
-    shutil.copytree(FIX / "keys", folder)
-    for f in folder.iterdir():
-        f.chmod(0o600)
-    return folder
 
 
 def put(blobs, data):
@@ -80,6 +60,84 @@ def same_blobs(layers, layout):
            [(x["mediaType"], x["digest"], x["size"]) for x in layers]
     for x in got:
         assert hashlib.sha256((layout / "blobs/sha256" / x["digest"][7:]).read_bytes()).hexdigest() == x["digest"][7:]
+
+
+@pytest.fixture
+def p521(box, keys):
+    """A P-521 pair beside the recorded keys."""
+    box.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521",
+            "-out", keys / "p521.pem")
+    box.run("openssl", "pkey", "-in", keys / "p521.pem", "-pubout", "-out", keys / "p521.pub.pem")
+    (keys / "p521.pem").chmod(0o600)
+    return "p521.pub.pem", "p521.pem"
+
+
+def test_p521_both_ways(box, skopeo, keys, image, p521):
+    public, private = p521
+    box.run("propenc", "encrypt", "oci:plain:v1", "oci:enc:v1", "-r", f"jwe:{keys / public}")
+    skopeo("copy", "--decryption-key", keys / private, "oci:enc:v1", "oci:out:v1")
+    same_blobs(image, box / "out")
+    skopeo("copy", "--encryption-key", f"jwe:{keys / public}", "oci:plain:v1", "oci:theirs:v1")
+    box.run("propenc", "decrypt", "oci:theirs:v1", "oci:ours:v1", "--key", keys / private)
+    same_blobs(image, box / "ours")
+
+
+def test_rsa_oaep_256_opens_in_skopeo(box, skopeo, keys, image):
+    r = box.run("propenc", "encrypt", "oci:plain:v1", "oci:enc:v1", "-r",
+                f"jwe:{keys}/rsa.pub.pem:alg=RSA-OAEP-256")
+    assert "RSA-OAEP-256 is not read by the Rust library" in r.err
+    skopeo("copy", "--decryption-key", keys / "rsa.pem", "oci:enc:v1", "oci:out:v1")
+    same_blobs(image, box / "out")
+
+
+def test_pkcs7_both_ways(box, skopeo, keys, image):
+    both = [f"--decryption-key={keys}/rsa.pem", f"--decryption-key={keys}/rsa.crt"]
+    box.run("propenc", "encrypt", "oci:plain:v1", "oci:enc:v1", "-r", f"pkcs7:{keys}/rsa.crt")
+    skopeo("copy", *both, "oci:enc:v1", "oci:out:v1")
+    same_blobs(image, box / "out")
+    skopeo("copy", both[0], "oci:enc:v1", "oci:no:v1", ok=1)  # skopeo too needs both
+    skopeo("copy", "--encryption-key", f"pkcs7:{keys}/rsa.crt", "oci:plain:v1", "oci:theirs:v1")
+    box.run("propenc", "decrypt", "oci:theirs:v1", "oci:ours:v1", *both)
+    same_blobs(image, box / "ours")
+    r = box.run("propenc", "inspect", "oci:theirs:v1")
+    assert "pkcs7  RSA1_5  A128GCM  issuer CN=ocicrypt fixture" in r.out
+
+
+def test_pkcs7_recipients_beside_each_other_and_beside_jwe(box, skopeo, keys, image):
+    """Each certificate has an object of its own; a jwe key stands beside them."""
+    box.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/O=ex/CN=second",
+            "-keyout", keys / "two.pem", "-out", keys / "two.crt", "-days", "2")
+    (keys / "two.pem").chmod(0o600)
+    box.run("propenc", "encrypt", "oci:plain:v1", "oci:enc:v1", "-r", f"pkcs7:{keys}/rsa.crt",
+            "-r", f"pkcs7:{keys}/two.crt", "-r", f"jwe:{keys}/ec.pub.pem", "--key", keys / "two.pem")
+    for n, use in enumerate([("rsa.pem", "rsa.crt"), ("two.pem", "two.crt"), ("ec.pem",)]):
+        given = [f"--decryption-key={keys / k}" for k in use]
+        skopeo("copy", *given, "oci:enc:v1", f"oci:out{n}:v1")
+        same_blobs(image, box / f"out{n}")
+        box.run("propenc", "decrypt", "oci:enc:v1", f"oci:ours{n}:v1", *given)
+        same_blobs(image, box / f"ours{n}")
+
+
+def test_openpgp_of_skopeo_is_named_and_refused(box, skopeo, keys, image):
+    gpg = need("gpg")
+    home = box / "gnupg"
+    home.mkdir(mode=0o700)
+    env = {"GNUPGHOME": str(home)}
+    box.run(gpg, "--batch", "--passphrase", "", "--quick-generate-key", "me@example.com", "rsa2048",
+            "encr", "never", env=env)
+    skopeo("copy", "--encryption-key", "pgp:me@example.com", "oci:plain:v1", "oci:enc:v1", env=env)
+    doc = box.run("propenc", "inspect", "oci:enc:v1", "--json").json()
+    scheme = doc["layers"][0]["schemes"][0]
+    listed = box.run(gpg, "--with-colons", "--list-keys", env=env).out
+    assert scheme["scheme"] == "pgp" and scheme["recipients"][0]["alg"] == "RSA"
+    assert scheme["recipients"][0]["key_id"].upper() in listed
+    r = box.run("propenc", "decrypt", "oci:enc:v1", "oci:no:v1", "--key", keys / "rsa.pem", "--json", ok=9)
+    assert r.error()["code"] == "pgp-unsupported" and not (box / "no").exists()
+    ring = box.run(gpg, "--batch", "--export-secret-keys", env=env).stdout
+    (box / "ring.gpg").write_bytes(ring)
+    (box / "ring.gpg").chmod(0o600)
+    r = box.run("propenc", "decrypt", "oci:enc:v1", "oci:no:v1", "--key", "ring.gpg", "--json", ok=9)
+    assert r.error()["code"] == "key-unsupported" and "OpenPGP" in r.error()["message"]
 
 
 @pytest.mark.parametrize("public,private", PAIRS)

@@ -4,6 +4,7 @@
 #include "crypto/random.h"
 #include "keys/kek_store.h"
 #include "keys/keyfile.h"
+#include "util/file.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -180,12 +181,53 @@ static void test_store_arguments(void **state)
     prop_secret_free(kek);
 }
 
+static void test_store_list(void **state)
+{
+    (void)state;
+    struct prop_err err = PROP_ERR_INIT;
+    struct prop_secret *kek[2] = { NULL, NULL }, *back = NULL;
+    char fingerprint[2][17], name[400], *path = NULL;
+    prop_auto_json json_t *before = NULL;
+    OK(prop_kek_store_list(&before, &err));
+    for (size_t i = 0; i < 2; i++) {
+        OK(prop_random_secret(32, &kek[i], &err));
+        OK(prop_kek_fingerprint(kek[i], fingerprint[i], &err));
+        OK(prop_kek_store_new(kek[i], NULL, &err));
+        prop_secret_free(kek[i]);
+    }
+    /* what else lies there is not looked at */
+    static const char *const others[] = { "kek-0123.bin", "kek-0123456789ABCDEF.bin", "notes",
+                                          "kek-0123456789abcdef.bin.tmp" };
+    for (size_t i = 0; i < PROP_ARRAY_LEN(others); i++) {
+        (void)snprintf(name, sizeof(name), "%s/prop/keys/%s", folder, others[i]);
+        OK(prop_file_write(name, "x", 1, 0600, false, &err));
+    }
+    prop_auto_json json_t *list = NULL;
+    OK(prop_kek_store_list(&list, &err));
+    assert_int_equal(json_array_size(list), json_array_size(before) + 2);
+    for (size_t i = 1; i < json_array_size(list); i++)
+        assert_true(strcmp(json_string_value(json_array_get(list, i - 1)),
+                           json_string_value(json_array_get(list, i))) < 0);
+
+    OK(prop_kek_store_path(fingerprint[0], &path, &err));
+    assert_int_equal(access(path, F_OK), 0);
+    OK(prop_kek_store_forget(fingerprint[0], &err));
+    assert_int_equal(access(path, F_OK), -1);
+    prop_free(path);
+    FAILS(prop_kek_store_find(fingerprint[0], &back, &err), PROP_E_NOTFOUND, "kek-not-kept");
+    FAILS(prop_kek_store_forget(fingerprint[0], &err), PROP_E_NOTFOUND, "kek-not-kept");
+    FAILS(prop_kek_store_forget("../../x", &err), PROP_E_INPUT, "bad-fingerprint");
+    OK(prop_kek_store_find(fingerprint[1], &back, &err));
+    prop_secret_free(back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_fingerprint),   cmocka_unit_test(test_store),
         cmocka_unit_test(test_store_damaged), cmocka_unit_test(test_store_arguments),
+        cmocka_unit_test(test_store_list),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

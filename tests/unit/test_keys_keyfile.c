@@ -138,6 +138,37 @@ static void test_jwk_files(void **state)
     prop_free(alg);
 }
 
+/* A key that says it is for signatures signs, and receives nothing. */
+static void test_jwk_use(void **state)
+{
+    static const char *const refused[] = { "\"use\":\"sig\"", "\"key_ops\":[\"verify\"]",
+                                           "\"key_ops\":[\"sign\",\"verify\"]" };
+    static const char *const taken[] = { "\"use\":\"enc\"", "\"use\":\"x\"", "\"key_ops\":[]",
+                                         "\"key_ops\":[\"wrapKey\",\"verify\"]" };
+    struct prop_err err = PROP_ERR_INIT;
+    char path[512], text[1024];
+    json_t *jwk = NULL;
+    struct prop_pkey *key = NULL;
+    (void)state;
+    OK(prop_json_parse_file(vector_path("ocicrypt/keys/rsakid.pub.jwk", path), sizeof text, &jwk,
+                            &err));
+    const char *n = json_string_value(json_object_get(jwk, "n"));
+    for (size_t i = 0; i < PROP_ARRAY_LEN(refused) + PROP_ARRAY_LEN(taken); i++) {
+        bool bad = i < PROP_ARRAY_LEN(refused);
+        int len = snprintf(text, sizeof text, "{\"kty\":\"RSA\",\"e\":\"AQAB\",\"n\":\"%s\",%s}", n,
+                           bad ? refused[i] : taken[i - PROP_ARRAY_LEN(refused)]);
+        (void)put("use.jwk", text, (size_t)len, 0600, path);
+        if (bad) {
+            FAILS(prop_keyfile_public(path, &key, NULL, NULL, &err), PROP_E_UNSUPPORTED, "jwk-use");
+            continue;
+        }
+        OK(prop_keyfile_public(path, &key, NULL, NULL, &err));
+        prop_pkey_free(key);
+        key = NULL;
+    }
+    json_decref(jwk);
+}
+
 static void test_mixed_up(void **state)
 {
     (void)state;
@@ -317,7 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_private_forms), cmocka_unit_test(test_public_forms),
-        cmocka_unit_test(test_jwk_files),     cmocka_unit_test(test_mixed_up),
+        cmocka_unit_test(test_jwk_files),     cmocka_unit_test(test_jwk_use), cmocka_unit_test(test_mixed_up),
         cmocka_unit_test(test_refused_kinds), cmocka_unit_test(test_broken_jwk_is_not_quoted),
         cmocka_unit_test(test_modes),         cmocka_unit_test(test_passphrases),
         cmocka_unit_test(test_passphrase_from_descriptor),

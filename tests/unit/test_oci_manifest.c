@@ -129,7 +129,7 @@ static void test_refused(void **state)
         const char *id;
     } rows[] = {
         { "{\"config\":" DESC ",\"layers\":[]}", NULL, PROP_E_INPUT, NULL },
-        { "{\"schemaVersion\":1,\"config\":" DESC ",\"layers\":[]}", NULL, PROP_E_INPUT, NULL },
+        { "{\"schemaVersion\":1,\"config\":" DESC ",\"layers\":[]}", NULL, PROP_E_UNSUPPORTED, "schema1" },
         { "{\"schemaVersion\":\"2\",\"config\":" DESC ",\"layers\":[]}", NULL, PROP_E_INPUT, NULL },
         { "{\"schemaVersion\":2,\"layers\":[]}", NULL, PROP_E_INPUT, NULL },
         { "{\"schemaVersion\":2,\"config\":" DESC "}", NULL, PROP_E_INPUT, NULL },

@@ -6,6 +6,7 @@
 #include "ocicrypt/options.h"
 
 #include "crypto/parhash.h"
+#include "crypto/random.h"
 
 #define PRIVOPTS                                                                                   \
     "{\"symkey\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\",\"digest\":\"" WASM_SHA "\","    \
@@ -229,6 +230,8 @@ static void test_options_refused(void **state)
         { PUBOPTS, "{}", PROP_E_INPUT, "bad-options" },
         { PUBOPTS, "{\"symkey\":\"AAAA\"," NONCE "}", PROP_E_INPUT, "bad-options" },
         { PUBOPTS, "{\"symkey\":" KEY "}", PROP_E_INPUT, "bad-options" },
+        { PUBOPTS, "{\"symkey\":\"AAECAwQFBg\nICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"}", PROP_E_INPUT,
+          "bad-options" },
         { PUBOPTS, "{\"symkey\":" KEY ",\"cipheroptions\":{\"nonce\":\"AAAA\"}}", PROP_E_INPUT,
           "bad-options" },
         { PUBOPTS, "{\"symkey\":" KEY ",\"cipheroptions\":{\"nonce\":7}}", PROP_E_INPUT,
@@ -243,6 +246,7 @@ static void test_options_refused(void **state)
         assert_id(prop_layer_options_read(cases[i].pub, priv, &o, &err), cases[i].code,
                   cases[i].id);
         assert_null(o.key);
+        assert_null(strstr(err.message, "AAECAwQF")); /* no message quotes the key */
     }
     assert_id(prop_layer_options_read(NULL, NULL, NULL, &err), PROP_E_INPUT, "bad-options");
 }
@@ -307,6 +311,32 @@ static void test_parhash(void **state)
     }
 }
 
+/* Bytes of any length through prop_parhash_write give what one hash gives. */
+static void test_parhash_write(void **state)
+{
+    (void)state;
+    struct prop_err err = PROP_ERR_INIT;
+    size_t len = PROP_PARHASH_CHUNK * (PROP_PARHASH_CHUNKS + 3) + 1234;
+    uint8_t *data = prop_alloc(len);
+    assert_non_null(data);
+    prop_random(data, len);
+    prop_auto_parhash struct prop_parhash *p = NULL;
+    struct prop_hash *h = NULL;
+    struct prop_digest got, want;
+    size_t digest;
+    assert_ok(prop_parhash_new(1, &p, &err));
+    assert_ok(prop_hash_new(PROP_SHA256, &h, &err));
+    assert_ok(prop_parhash_add(p, 0, h, &digest, &err));
+    for (size_t at = 0, n; at < len; at += n) {
+        n = len - at < 77777 ? len - at : 77777;
+        assert_ok(prop_parhash_write(p, data + at, n, &err));
+    }
+    assert_ok(prop_digest_of(PROP_SHA256, data, len, &want, &err));
+    assert_ok(prop_parhash_final(p, digest, &got, &err));
+    assert_true(prop_digest_equal(&got, &want));
+    prop_free(data);
+}
+
 static void test_parhash_misuse(void **state)
 {
     (void)state;
@@ -339,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_options_refused),
         cmocka_unit_test(test_options_tolerated),
         cmocka_unit_test(test_parhash),
+        cmocka_unit_test(test_parhash_write),
         cmocka_unit_test(test_parhash_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,7 @@ static void test_gcm_vector(void **state)
     assert_null(none);
 }
 
-/* The same, A256CTR with a 16-byte zero IV: built here, read by the code. */
+/* The same, A256CTR with a 16-byte zero IV: written, and built here, read by the code. */
 static void test_ctr_vector(void **state)
 {
     (void)state;
@@ -94,6 +94,15 @@ static void test_ctr_vector(void **state)
     assert_true(prop_secret_equal(again, priv));
     assert_id(prop_packet_open(&p, other, &none, &err), PROP_E_VERIFY, "kek-wrong");
     assert_null(none);
+    prop_auto_buf struct prop_buf written = PROP_BUF_INIT(4096);
+    prop_auto_packet struct prop_packet w = PROP_PACKET_INIT;
+    assert_ok((prop_err_clear(&err),
+               prop_packet_seal_ctr(kek, &addition, iv, priv, &written, &err)));
+    assert_ok(prop_packet_parse(written.data, written.len, &w, &err));
+    assert_false(w.has_tag);
+    assert_int_equal(w.data.len, raw.len = 193);
+    assert_memory_equal(w.data.data, raw.data, 193);
+    assert_int_equal(w.iv.len, 16);
 }
 
 /* Every byte of a packet's wrapped data and IV counts. */
@@ -207,11 +216,16 @@ static void test_recipient_specs(void **state)
         { "rsa.pem", PROP_E_USAGE, "bad-recipient" },
         { "", PROP_E_USAGE, "bad-recipient" },
         { "jwe:" FIXTURES "keys/none.pem", PROP_E_NOTFOUND, "not-found" },
-        { "pkcs7:" FIXTURES "keys/rsa.crt", PROP_E_UNSUPPORTED, "recipient-unsupported" },
+        { "pkcs7:" FIXTURES "keys/none.pem", PROP_E_NOTFOUND, "not-found" },
+        { "pkcs7:" FIXTURES "keys/rsa.pub.pem", PROP_E_INPUT, "not-a-certificate" },
+        { "jwe:" FIXTURES "keys/rsa.pub.pem:alg=RSA1_5", PROP_E_UNSUPPORTED, "jwe-alg" },
+        { "jwe:" FIXTURES "keys/rsa.pub.pem:alg=ECDH-ES+A256KW", PROP_E_UNSUPPORTED, "jwe-alg" },
+        { "jwe:" FIXTURES "keys/ec.pub.pem:alg=RSA-OAEP", PROP_E_UNSUPPORTED, "jwe-alg" },
+        { "jwe:" FIXTURES "keys/ec.pub.pem:alg=", PROP_E_UNSUPPORTED, "jwe-alg" },
         { "pgp:me@example.com", PROP_E_UNSUPPORTED, "recipient-unsupported" },
         { "pkcs11:k.yaml", PROP_E_UNSUPPORTED, "recipient-unsupported" },
-        { "provider:toy:x", PROP_E_UNSUPPORTED, "recipient-unsupported" },
-        { "provider:attestation-agents:x", PROP_E_UNSUPPORTED, "recipient-unsupported" },
+        { "provider:toy:x", PROP_E_NOTFOUND, "no-such-provider" },
+        { "provider:attestation-agents:x", PROP_E_NOTFOUND, "no-such-provider" },
         { AGENT, PROP_E_USAGE, "bad-recipient" },
         { AGENT ":", PROP_E_USAGE, "bad-recipient" },
         { AGENT ":keypath=" KEK, PROP_E_USAGE, "bad-recipient" },

@@ -44,7 +44,7 @@ static void test_release_at_once(void **state)
     (void)state;
     const struct prop_publish p = { .title = NULL };
     struct prop_publish_state s;
-    prop_publish_state_init(&s, &p);
+    assert_int_equal(prop_publish_state_init(&s, &p, NULL), 0);
     assert_non_null(s.steps);
     prop_publish_state_release(&s);
 }
