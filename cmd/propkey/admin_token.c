@@ -45,7 +45,7 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
         return prop_err_wrap(err, "admin key");
     rc = prop_kbs_admin_token(key, &c, &token, err);
     if (rc < 0)
-        return prop_err_wrap(err, "admin key '%s'", o->admin_key);
+        return rc == PROP_E_USAGE ? rc : prop_err_wrap(err, "admin key '%s'", o->admin_key);
     prop_rfc3339(prop_wall_time() + (time_t)c.lifetime_s, until);
     prop_auto_json json_t *doc =
         json_pack("{s:s,s:s}", "token", prop_buf_str(&token), "expires", until);

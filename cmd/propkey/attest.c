@@ -47,6 +47,6 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
 const struct prop_verb propkey_verb_attest = {
     "attest", "", "attest this machine and print the token it gets",
     "With --tee-key the token can be shown later, with the same key, by\n"
-    "propkey get --attestation-token.",
+    "propkey get --token.",
     options, sizeof(struct attest_opts), 0, 0, run
 };

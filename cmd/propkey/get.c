@@ -30,9 +30,11 @@ static const struct prop_opt options[] = {
     PROP_KBS_OPTIONS(struct get_opts, kbs),
     PROP_KBS_TEE_OPTION(struct get_opts, kbs),
     PROPKEY_ATTEST_OPTIONS(struct get_opts, attest),
-    { "attestation-token", 0, PROP_OPT_STRING, "FILE",
+    { "token", 0, PROP_OPT_STRING, "FILE",
       "show this token instead of attesting; needs its --tee-key",
       offsetof(struct get_opts, token), NULL, NULL, false },
+    { "attestation-token", 0, PROP_OPT_STRING, "FILE", "the same",
+      offsetof(struct get_opts, token), NULL, NULL, true },
     PROP_OPT_END
 };
 
@@ -45,7 +47,7 @@ static int fetch_with_token(struct prop_kbs *k, const struct get_opts *o,
     prop_auto_buf struct prop_buf token = PROP_BUF_INIT(TOKEN_MAX);
     if (!o->attest.tee_key) {
         prop_err_set_id(err, PROP_E_USAGE, "no-tee-key",
-                        "--attestation-token needs the key it was issued to");
+                        "--token needs the key it was issued to");
         return prop_err_hint(err, "give --tee-key");
     }
     int rc = prop_file_read(o->token, &token, err);

@@ -2,6 +2,7 @@
 #include "cmd/propkey/keyout.h"
 
 #include "jose/jwk.h"
+#include "util/encode.h"
 #include "util/file.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -64,15 +65,38 @@ static int public_pem(const struct prop_pkey *key, struct prop_secret **ret, str
     return rc < 0 ? rc : prop_secret_copy(pem.data, pem.len, ret, err);
 }
 
-static int texts(const struct prop_pkey *key, enum propkey_form form, const char *kid,
-                 struct prop_secret **ret_private, struct prop_secret **ret_public,
-                 struct prop_err *err)
+int propkey_key_text(const struct prop_pkey *key, enum propkey_form form, bool private_half,
+                     const char *kid, struct prop_secret **ret, struct prop_err *err)
 {
-    int rc = form == PROPKEY_JWK ? jwk_text(key, true, kid, ret_private, err)
-                                 : prop_pkey_private_pem(key, ret_private, err);
-    if (rc == 0)
-        rc = form == PROPKEY_JWK ? jwk_text(key, false, kid, ret_public, err)
-                                 : public_pem(key, ret_public, err);
+    char thumbprint[44];
+    int rc = 0;
+    if (form == PROPKEY_PEM)
+        return private_half ? prop_pkey_private_pem(key, ret, err) : public_pem(key, ret, err);
+    if (!kid)
+        rc = prop_jwk_thumbprint(key, thumbprint, err);
+    return rc < 0 ? rc : jwk_text(key, private_half, kid ? kid : thumbprint, ret, err);
+}
+
+int propkey_bad_choice(const char *option, const char *got, const char *choices,
+                       struct prop_err *err)
+{
+    prop_err_set_id(err, PROP_E_USAGE, "bad-option-value", "--%s '%s' is not known", option, got);
+    return prop_err_hint(err, "one of: %s", choices);
+}
+
+int propkey_kek_bytes(const struct prop_secret *kek, const char *format, struct prop_secret **ret,
+                      struct prop_err *err)
+{
+    if (!format || strcmp(format, "raw") == 0)
+        return prop_secret_copy(prop_secret_data(kek), prop_secret_len(kek), ret, err);
+    if (strcmp(format, "base64") != 0)
+        return propkey_bad_choice("format", format, "raw, base64", err);
+    char *text = prop_b64_encode(PROP_B64_STD, prop_secret_data(kek), prop_secret_len(kek));
+    if (!text)
+        return prop_err_nomem(err);
+    int rc = prop_secret_copy(text, strlen(text), ret, err);
+    prop_wipe(text, strlen(text));
+    prop_free(text);
     return rc;
 }
 
@@ -114,7 +138,9 @@ int propkey_write_pair(const struct prop_pkey *key, const char *path, enum propk
         return prop_err_nomem(err);
     int rc = prop_jwk_thumbprint(key, thumbprint, err);
     if (rc == 0)
-        rc = texts(key, form, thumbprint, &priv, &pub, err);
+        rc = propkey_key_text(key, form, true, thumbprint, &priv, err);
+    if (rc == 0)
+        rc = propkey_key_text(key, form, false, thumbprint, &pub, err);
     if (rc == 0)
         rc = write_both(path, priv, pub_path, pub, force, err);
     if (rc < 0)

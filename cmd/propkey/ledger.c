@@ -31,8 +31,8 @@ int propkey_ledger_check(struct prop_ledger *l, const char *url, const char *pat
                          const char *fingerprint, struct prop_err *err)
 {
     char known[17] = { 0 };
-    if (!l || prop_ledger_find_key(l, url, path, known, NULL) < 0 ||
-        strcmp(known, fingerprint) == 0)
+    if (!l || prop_ledger_find_key(l, url, path, known, NULL) < 0 || !known[0] ||
+        strcmp(known, fingerprint) == 0) /* "" is no KEK: no image needs it */
         return 0;
     prop_err_set_id(err, PROP_E_EXISTS, "key-in-use",
                     "'%s' holds another key (fingerprint %s)", path, known);

@@ -1,4 +1,5 @@
 /* propkey policy build: the Rego that a policy document stands for. */
+#include "cmd/propkey/policy_upload.h"
 #include "cmd/propkey/verbs.h"
 
 #include "policy/document.h"
@@ -11,6 +12,7 @@
 
 struct policy_build_opts {
     const char *out;
+    struct prop_strs measured;
     bool force;
 };
 
@@ -19,16 +21,24 @@ static const struct prop_opt options[] = {
       offsetof(struct policy_build_opts, out), NULL, NULL, false },
     { "force", 'f', PROP_OPT_FLAG, NULL, "replace an existing file",
       offsetof(struct policy_build_opts, force), NULL, NULL, false },
+    PROPKEY_MEASURED_OPTION(struct policy_build_opts),
     PROP_OPT_END
 };
 
-static int build(const char *path, struct prop_buf *rego, size_t *ret_rules, struct prop_err *err)
+static int build(const struct policy_build_opts *o, const char *path, struct prop_buf *rego,
+                 size_t *ret_rules, struct prop_err *err)
 {
     prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
     prop_auto_policy_doc struct prop_policy_doc *doc = NULL;
-    int rc = prop_file_read(path, &text, err);
+    prop_auto_json json_t *measured = NULL;
+    prop_auto_free char *what = prop_asprintf("'%s'", path);
+    int rc = what ? prop_file_read(path, &text, err) : prop_err_nomem(err);
     if (!rc)
-        rc = prop_policy_doc_parse(prop_buf_str(&text), text.len, path, &doc, err);
+        rc = propkey_policy_measured(&o->measured, &measured, err);
+    if (!rc)
+        rc = prop_policy_doc_parse(prop_buf_str(&text), text.len, what, &doc, err);
+    if (!rc && o->measured.n > 0)
+        rc = prop_policy_doc_measure(doc, measured, err);
     if (!rc)
         rc = prop_policy_build(doc, rego, err);
     if (!rc)
@@ -42,7 +52,7 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
     const char *path = prop_cli_arg(cli, 0);
     prop_auto_buf struct prop_buf rego = PROP_BUF_INIT(PROP_LIMIT_POLICY);
     size_t rules = 0;
-    int rc = build(path, &rego, &rules, err);
+    int rc = build(o, path, &rego, &rules, err);
     if (rc)
         return rc;
     bool to_file = o->out && strcmp(o->out, "-") != 0;
@@ -60,7 +70,9 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
 
 const struct prop_verb propkey_verb_policy_build = {
     "policy build", "DOCUMENT", "turn a policy document into Rego",
-    "The document is TOML or JSON: \"version = 1\" and a [[rule]] for each resource, with tee, tier\n"
-    "and measurement. The Rego works with current and older servers; upload it with 'policy set'.",
+    "The document is TOML or JSON: \"version = 1\" and a [[rule]] for each resource, which says who\n"
+    "may have it; 'propkey policy schema' prints all that can be said. Rules with measured = true, or\n"
+    "measured = \"NAME\", take their values from the files of --measured. The Rego works with current\n"
+    "and older servers; 'policy set' takes the document itself.",
     options, sizeof(struct policy_build_opts), 1, 1, run
 };

@@ -194,9 +194,11 @@ def test_init_data_goes_along(box, fake):
     ([answer(200, '{"nonce":"n"}', ["set-cookie: other=1"])], 6, "no-session-cookie"),
     ([answer(200, '{"nonce":"n","extra-params":{"selected-hash-algorithm":"sha512"}}', [COOKIE])], 9, "hash-algorithm"),
     ([AUTH, answer(200, "{}")], 6, "no-token"), ([AUTH, answer(200, "[]")], 6, "no-token"),
+    ([AUTH, answer(200, '{"token":"a.b\\u001b[31m\\r\\nx: y.c"}')], 6, "no-token"),
     ([AUTH, ATTEST, answer(200, "{}")], 6, None), ([AUTH, ATTEST, answer(200, "")], 6, None),
     ([AUTH, ATTEST, answer(500, "oops")], 6, "unexpected-answer"), ([AUTH, ATTEST, answer(302, "", ["location: /x"])], 6, "unexpected-answer"),
-    ([(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",)], 6, None), ([(b"SSH-2.0-x\r\n",)], 6, None), ([None], 6, None),
+    ([(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",)], 6, "connection-closed"), ([(b"SSH-2.0-x\r\n",)], 6, None),
+    ([None], 6, "connection-closed"), ([AUTH, None], 6, "connection-closed"), ([AUTH, ATTEST, (b"HTTP/1.1 200 OK\r\nconte",)], 6, "connection-closed"),
 ])
 def test_answers_no_key_broker_should_give(box, fake, answers, status, code):
     e = get(box, fake(*answers), "-o", "out", ok=status).error()
@@ -375,7 +377,7 @@ def test_the_transcripts_are_named_right():
             shared("protocol", "transcripts", f"kbs-{name}.http")
 
 
-@pytest.mark.parametrize("verb", ["set", "policy"])
+@pytest.mark.parametrize("verb", ["set", "policy", "delete"])
 def test_a_web_server_that_says_200_is_no_key_broker(box, fake, admin, verb):
     """A key broker answers a change with nothing; a page must not pass for an upload."""
     f = fake(answer(200, "<html>welcome</html>", ["content-type: text/html"]))
