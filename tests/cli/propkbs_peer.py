@@ -10,7 +10,7 @@ import pytest
 
 cryptography = pytest.importorskip("cryptography", reason="python3-cryptography is not installed")
 from cryptography.hazmat.primitives import hashes, keywrap, serialization  # noqa: E402
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils  # noqa: E402, F401
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: E402
 
 PREFIX = "/kbs/v0"
