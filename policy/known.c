@@ -116,7 +116,6 @@ static int kept_rules(const json_t *before, const json_t *after, const char *nam
 int prop_policy_known_kept(const struct prop_policy_known *k, const char *url,
                            const struct prop_policy_doc *d, const char *name, struct prop_err *err)
 {
-    static const char *const presets[] = { "deny-all", "default", "affirming", "allow-all" };
     prop_auto_policy_doc struct prop_policy_doc *last = NULL;
     prop_auto_buf struct prop_buf built = PROP_BUF_INIT(PROP_LIMIT_POLICY);
     if (k->rego == NULL)
@@ -126,9 +125,8 @@ int prop_policy_known_kept(const struct prop_policy_known *k, const char *url,
         return rc != 0 ? rc
                        : kept_rules(prop_policy_doc_rules(last), prop_policy_doc_rules(d), name, err);
     }
-    for (size_t i = 0; i < PROP_ARRAY_LEN(presets); i++)
-        if (is_preset(k, presets[i]))
-            return 0; /* nobody's rule; the document is what is wanted */
+    if (prop_policy_preset_of(k->rego) != NULL)
+        return 0; /* nobody's rule; the document is what is wanted */
     /* 'propkey policy build' and an upload of its output: is it this document's? */
     int rc = prop_policy_build(d, &built, err);
     if (rc != 0 || strcmp(prop_buf_str(&built), k->rego) == 0)

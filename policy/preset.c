@@ -81,18 +81,27 @@ static const char sample_denied[] =
     "\tnot \"sample\" in claims\n"
     "}\n";
 
+static const struct {
+    const char *name, *text;
+} presets[] = {
+    { "allow-all", allow_all },
+    { "deny-all", deny_all },
+    { "affirming", affirming },
+    { "default", sample_denied },
+};
+
 const char *prop_policy_preset(const char *name)
 {
-    static const struct {
-        const char *name, *text;
-    } presets[] = {
-        { "allow-all", allow_all },
-        { "deny-all", deny_all },
-        { "affirming", affirming },
-        { "default", sample_denied },
-    };
     for (size_t i = 0; i < PROP_ARRAY_LEN(presets); i++)
         if (strcmp(presets[i].name, name) == 0)
             return presets[i].text;
+    return NULL;
+}
+
+const char *prop_policy_preset_of(const char *rego)
+{
+    for (size_t i = 0; i < PROP_ARRAY_LEN(presets); i++)
+        if (strcmp(presets[i].text, rego) == 0)
+            return presets[i].name;
     return NULL;
 }

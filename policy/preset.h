@@ -5,5 +5,7 @@
 /* Preset texts: "allow-all", "deny-all", "affirming", "default" (sample evidence denied, any other
  * evidence that the verifier took is let in); NULL for an unknown name. */
 const char *prop_policy_preset(const char *name);
+/* The name of the preset whose text this is, or NULL. */
+const char *prop_policy_preset_of(const char *rego);
 
 #endif

@@ -4,6 +4,7 @@
 #include "publish/rotate_state.h"
 
 #include "policy/document.h"
+#include "policy/known.h"
 #include "publish/policy.h"
 #include "util/file.h"
 #include "util/limits.h"
@@ -35,27 +36,18 @@ static int from_file(const struct prop_rotate_state *r, struct prop_policy_doc *
 static int from_ledger(const struct prop_rotate_state *r, struct prop_policy_doc **ret,
                        struct prop_err *err)
 {
-    static const char *const presets[] = { "deny-all", "default", "affirming", "allow-all" };
-    prop_auto_free char *rego = NULL;
-    prop_auto_free char *document = NULL;
-    struct prop_err inner = PROP_ERR_INIT;
-    int rc = r->s.ledger == NULL ? PROP_E_NOTFOUND
-                                 : prop_ledger_last_policy(r->s.ledger, prop_kbs_url(r->p->kbs),
-                                                           &rego, &document, &inner);
-    if (rc == PROP_E_NOTFOUND)
-        return unknown(r, "this machine uploaded none", err);
-    if (rc != 0) {
-        if (err != NULL)
-            *err = inner;
+    prop_auto_policy_known struct prop_policy_known last = PROP_POLICY_KNOWN_INIT;
+    int rc = prop_policy_known_read(r->s.ledger, prop_kbs_url(r->p->kbs), &last, err);
+    if (rc != 0)
         return rc;
-    }
-    if (document != NULL)
-        return prop_policy_doc_parse(document, strlen(document), "the document uploaded last", ret,
-                                     err);
-    for (size_t i = 0; i < PROP_ARRAY_LEN(presets); i++)
-        if (strcmp(rego, prop_policy_preset(presets[i])) == 0)
-            return 0;
-    return unknown(r, "the one uploaded last was not built from a document", err);
+    if (last.rego == NULL)
+        return unknown(r, "this machine uploaded none", err);
+    if (last.document != NULL)
+        return prop_policy_doc_parse(last.document, strlen(last.document),
+                                     "the document uploaded last", ret, err);
+    return prop_policy_preset_of(last.rego) != NULL
+               ? 0
+               : unknown(r, "the one uploaded last was not built from a document", err);
 }
 
 /* The rules that are to be there for the new name. */

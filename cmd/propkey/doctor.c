@@ -36,6 +36,11 @@ void propkey_doctor_say(struct propkey_doctor *d, enum propkey_health h, const c
     d->failed = d->failed || h == PROPKEY_FAIL;
 }
 
+bool propkey_doctor_is(const struct prop_err *err, const char *id)
+{
+    return strcmp(prop_err_id(err), id) == 0;
+}
+
 enum propkey_health propkey_doctor_insecure(const struct propkey_doctor *d)
 {
     return d->loopback ? PROPKEY_WARN : PROPKEY_FAIL;

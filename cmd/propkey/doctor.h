@@ -25,6 +25,9 @@ void propkey_doctor_say(struct propkey_doctor *d, enum propkey_health h, const c
 /* What is dangerous for everybody and meant for laptops. */
 enum propkey_health propkey_doctor_insecure(const struct propkey_doctor *d);
 
+/* Is this failure the one of that id? */
+bool propkey_doctor_is(const struct prop_err *err, const char *id);
+
 /* URL, TLS, health, clock; false when the server cannot be reached and the rest is pointless. */
 bool propkey_doctor_server(struct propkey_doctor *d);
 /* Admin API with and without token, and which family of releases this is. */

@@ -5,21 +5,16 @@
 
 #include <string.h>
 
-static bool is(const struct prop_err *err, const char *id)
-{
-    return strcmp(prop_err_id(err), id) == 0;
-}
-
 /* kbs.md 1.1 and 8: what changed when, as far as it can be seen from outside. */
 static void tell_family(struct propkey_doctor *d, const struct prop_err *refusal, bool answered,
                         enum prop_kbs_policy_answer answer)
 {
     bool known = strcmp(d->family, "not known") != 0;
-    if (!known && is(refusal, "admin-auth-access"))
+    if (!known && propkey_doctor_is(refusal, "admin-auth-access"))
         d->family = "v0.21 or later";
     else if (!known && answered)
         d->family = answer == PROP_KBS_POLICY_LIST ? "v0.19 or v0.20" : "v0.18 or earlier";
-    else if (!known && is(refusal, "admin-auth"))
+    else if (!known && propkey_doctor_is(refusal, "admin-auth"))
         d->family = "v0.20 or earlier";
     if (strcmp(d->family, "not known") == 0)
         propkey_doctor_say(d, PROPKEY_WARN, "version",

@@ -16,11 +16,6 @@
 
 enum { TOKEN_S = 300, LEEWAY_S = 60 };
 
-static bool is(const struct prop_err *err, const char *id)
-{
-    return strcmp(prop_err_id(err), id) == 0;
-}
-
 /* A name nobody uses. */
 static void unlikely(struct prop_resource_id *id)
 {
@@ -74,7 +69,7 @@ static bool attest(struct propkey_doctor *d, const char *name, enum prop_tee tee
                                prop_tee_name(tee), tier);
         return true;
     }
-    if (sample && is(&err, "attestation-error") && err.code == PROP_E_AUTH)
+    if (sample && propkey_doctor_is(&err, "attestation-error") && err.code == PROP_E_AUTH)
         propkey_doctor_say(d, PROPKEY_OK, name, "protocol 0.4.0; sample evidence is not taken");
     else
         propkey_doctor_say(d, PROPKEY_FAIL, name, "%s%s%s", err.message, err.hint[0] ? "; " : "",
@@ -135,11 +130,12 @@ static void check_forged(struct propkey_doctor *d)
         rc = forge(key, &token, &err);
     if (rc == 0)
         rc = prop_kbs_get_resource_with_token(d->k, prop_buf_str(&token), key, &id, &value, &err);
-    if (rc < 0 && (is(&err, "token-verifier-error") || is(&err, "token-not-found")))
+    if (rc < 0 && (propkey_doctor_is(&err, "token-verifier-error") ||
+                   propkey_doctor_is(&err, "token-not-found")))
         propkey_doctor_say(d, PROPKEY_OK, "token-trust",
                            "a token signed by an unknown key is refused");
     else if (rc == 0 || rc == PROP_E_DENIED || rc == PROP_E_NOTFOUND ||
-             is(&err, "policy-engine-error"))
+             propkey_doctor_is(&err, "policy-engine-error"))
         propkey_doctor_say(d, propkey_doctor_insecure(d), "token-trust",
                            "a token under a key of its own is believed (insecure_header_jwk): "
                            "anybody can claim any evidence");
