@@ -71,7 +71,9 @@ def test_a_cut_upload_goes_on_where_it_was(box, server, after):
         assert ranges(server)[:2] == [None, f"{after}-{3 * MIB - 1}"]
         assert server.count("POST", "/uploads/") == 2
     else:
-        assert server.count("POST", "/uploads/") == 3 and server.count("DELETE", "/uploads/") == 1
+        begun, dropped = server.count("POST", "/uploads/"), server.count("DELETE", "/uploads/")
+        # where the cut came before libcurl had sent a byte, libcurl asks again by itself: one session
+        assert (begun, dropped) == (3, 1) or (after == 0 and (begun, dropped) == (2, 0))
 
 
 def test_many_cuts(box, server):
