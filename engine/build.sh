@@ -121,12 +121,7 @@ if [ ! -e "$kept/lib/libprop_engine.a" ]; then
     exec 9>&-
 fi
 
-# make looks at the archive's date through the link: not older than what it was made from.
 archive=$kept/lib/libprop_engine.a
-newer=$(find "$here/Cargo.toml" "$here/Cargo.lock" "$here/src" "$here/build.sh" \
-    -newer "$archive" | head -n 1)
-[ -z "$newer" ] || touch "$archive"
-
 mkdir -p "$builddir/lib" "$builddir/include"
 ln -sfn "$archive" "$builddir/lib/libprop_engine.a"
 rm -f "$builddir/lib/libwasmtime.a"

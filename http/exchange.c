@@ -1,5 +1,5 @@
-/* One request and its answer: what libcurl's callbacks collect, the loop that drives it, and what
- * its result means. Refuses answers whose headers have no end. */
+/* One request and its answer: what libcurl's callbacks collect, and the loop that drives it. Refuses
+ * answers whose headers have no end. */
 #include "http/internal.h"
 
 #include "util/limits.h"
@@ -8,7 +8,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -288,18 +287,6 @@ static void setup_once(struct prop_exchange *ex)
     ex->push_len = ex->rq->body_len;
 }
 
-/* libcurl reads http_proxy in lower case only; the other spelling is in use too. Never to loopback. */
-static void setup_proxy(const struct prop_http *h, CURL *e, const struct prop_url *u)
-{
-    const char *upper = getenv("HTTP_PROXY");
-
-    if (h->no_proxy || prop_host_is_loopback(u->host))
-        curl_easy_setopt(e, CURLOPT_PROXY, "");
-    else if (!u->https && getenv("http_proxy") == NULL && upper != NULL &&
-             getenv("REQUEST_METHOD") == NULL)
-        curl_easy_setopt(e, CURLOPT_PROXY, upper);
-}
-
 int prop_exchange_setup(struct prop_exchange *ex, const char *url, bool same_origin,
                         struct prop_err *err)
 {
@@ -333,8 +320,10 @@ int prop_exchange_setup(struct prop_exchange *ex, const char *url, bool same_ori
     if (ex->rq->once)
         setup_once(ex);
     setup_method(ex);
-    setup_proxy(ex->h, e, &u);
-    prop_tls_apply(ex->h, e);
+    prop_proxy_apply(ex->h, e, &u);
+    rc = prop_tls_apply(ex, err);
+    if (rc < 0)
+        return rc;
     if (ex->h->tls_facts) {
         curl_easy_setopt(e, CURLOPT_CERTINFO, 1L);
         curl_easy_setopt(e, CURLOPT_VERBOSE, 1L); /* goes to the function, not to a terminal */
@@ -377,6 +366,18 @@ static int check_stall(struct prop_exchange *ex, struct prop_err *err)
                            (unsigned long long)ex->h->stall_timeout_ms);
 }
 
+/* 0, or what ends this one. */
+static int may_go_on(struct prop_exchange *ex, struct prop_err *err)
+{
+    int rc = prop_http_may_go_on(ex->h, err);
+
+    if (rc != PROP_E_INTERRUPTED || ex->rq->grace_ms == 0)
+        return rc;
+    if (ex->grace_end_ms == 0)
+        ex->grace_end_ms = prop_now_ms() + ex->rq->grace_ms;
+    return prop_now_ms() < ex->grace_end_ms ? 0 : rc;
+}
+
 int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err)
 {
     int running = 0, rc;
@@ -387,103 +388,13 @@ int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err)
         collect_done(ex->h);
         if (ex->done || (ex->pushed && !ex->push_end && ex->push_len == 0))
             return 0;
-        rc = prop_http_may_go_on(ex->h, err);
+        rc = may_go_on(ex, err);
         if (rc == 0)
             rc = check_stall(ex, err);
         if (rc < 0)
             return rc;
         curl_multi_poll(ex->h->multi, NULL, 0, prop_http_poll_ms(ex->h), NULL);
     }
-}
-
-static int tls_failure(struct prop_exchange *ex, struct prop_err *err)
-{
-    char text[256];
-    size_t len = strlen(ex->curl_error);
-
-    while (len > 0 && strchr(".\n ", ex->curl_error[len - 1]) != NULL)
-        len--;
-    prop_printable(ex->curl_error, len, text, sizeof(text));
-    prop_err_set_id(err, PROP_E_NETWORK, "tls", "TLS failed: %s",
-                    text[0] != '\0' ? text : curl_easy_strerror(ex->result));
-    return prop_err_hint(err, "%s", prop_tls_hint(text));
-}
-
-static int connect_failure(struct prop_exchange *ex, struct prop_err *err)
-{
-    long os_errno = 0;
-    bool resolve = ex->result == CURLE_COULDNT_RESOLVE_HOST;
-
-    curl_easy_getinfo(ex->easy, CURLINFO_OS_ERRNO, &os_errno);
-    if (resolve)
-        return prop_err_set_id(err, PROP_E_NETWORK, "connect", "the host name does not resolve");
-    prop_err_set_id(err, PROP_E_NETWORK, "connect", "cannot connect: %s",
-                    os_errno > 0 ? strerror((int)os_errno) : curl_easy_strerror(ex->result));
-    if (err != NULL)
-        err->sys_errno = (int)os_errno;
-    return PROP_E_NETWORK;
-}
-
-static int curl_failure(struct prop_exchange *ex, struct prop_err *err)
-{
-    /* -Wswitch-enum wants a hundred names; an int tells the few that matter */
-    switch ((int)ex->result) {
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_INTERFACE_FAILED:
-        return connect_failure(ex, err);
-    case CURLE_OPERATION_TIMEDOUT:
-        return prop_err_set_id(err, PROP_E_NETWORK, "timeout", "no connection within %ld ms",
-                               ex->h->connect_timeout_ms);
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_ENGINE_INITFAILED:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-        return tls_failure(ex, err);
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_SEND_FAIL_REWIND:
-        return prop_err_set_id(err, PROP_E_NETWORK, "reset", "the connection broke");
-    case CURLE_PARTIAL_FILE:
-        return prop_err_set_id(err, PROP_E_REMOTE, "truncated",
-                               "the answer ended before its stated length");
-    case CURLE_OUT_OF_MEMORY:
-        return prop_err_nomem(err);
-    default:
-        return prop_err_set_id(err, PROP_E_REMOTE, "bad-answer", "malformed answer (%s)",
-                               curl_easy_strerror(ex->result));
-    }
-}
-
-int prop_exchange_verdict(struct prop_exchange *ex, struct prop_err *err)
-{
-    long status = 0;
-
-    if (ex->cb_rc != 0) {
-        if (err != NULL)
-            *err = ex->cb_err;
-        return ex->cb_rc;
-    }
-    if (ex->result != CURLE_OK && !ex->enough)
-        return curl_failure(ex, err);
-    /* libcurl takes headers that a closed connection cut off for all there were */
-    if (!ex->head_ended)
-        return prop_err_set_id(err, PROP_E_REMOTE, "truncated",
-                               "the answer ended inside its headers");
-    if (ex->h->tls_facts)
-        prop_tls_collect(ex->h, ex->easy);
-    curl_easy_getinfo(ex->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200 || status > 599)
-        return prop_err_set_id(err, PROP_E_REMOTE, "bad-answer", "the answer has status %ld",
-                               status);
-    ex->answer.status = (int)status;
-    return 0;
 }
 
 void prop_exchange_release(struct prop_exchange *ex)

@@ -28,6 +28,7 @@ static int fill(struct prop_http *h, const struct prop_http_config *c, struct pr
     h->deadline_ms = c->deadline_ms;
     h->cancel = c->cancel;
     h->tls_facts = c->tls_facts;
+    h->any_time = c->any_time && c->ca_cert != NULL;
     h->user_agent = prop_strdup(c->user_agent != NULL ? c->user_agent : "prop/" PROP_VERSION);
     h->multi = curl_multi_init();
     h->easy = curl_easy_init();
@@ -49,7 +50,6 @@ int prop_http_new(const struct prop_http_config *config, struct prop_http **ret,
     h = prop_zalloc(sizeof(*h));
     if (h == NULL)
         return prop_err_nomem(err);
-    h->ca_blob.max = 32u << 20;
     rc = fill(h, config, err);
     if (rc < 0) {
         prop_http_free(h);
@@ -66,10 +66,7 @@ void prop_http_free(struct prop_http *h)
     curl_easy_cleanup(h->easy);
     curl_multi_cleanup(h->multi);
     prop_free(h->user_agent);
-    prop_free(h->ca_cert);
-    prop_free(h->client_cert);
-    prop_free(h->client_key);
-    prop_buf_release(&h->ca_blob);
+    prop_tls_release(h);
     prop_free(h);
 }
 
@@ -81,6 +78,10 @@ static int try_once(struct prop_http *h, const struct prop_http_request *rq, con
     struct prop_exchange ex = { .h = h, .rq = rq, .easy = h->easy };
     int rc;
 
+    *ret_started = false;
+    rc = prop_http_may_go_on(h, err);
+    if (rc < 0)
+        return rc;
     curl_easy_reset(h->easy);
     rc = prop_exchange_setup(&ex, url, same_origin, err);
     if (rc == 0) {

@@ -37,6 +37,8 @@ struct prop_http_config {
     const atomic_bool *cancel;   /* borrowed, or NULL: once true all requests end with
                                     PROP_E_INTERRUPTED, id "cancelled" */
     bool tls_facts;              /* keep what prop_http_tls tells; costs a little per connection */
+    bool any_time;               /* with ca_cert: certificates count whatever the clock says (a guest's
+                                    clock is its host's) */
 };
 
 int prop_http_new(const struct prop_http_config *config, struct prop_http **ret,
@@ -67,6 +69,8 @@ struct prop_http_request {
                                      answers at most PROP_LIMIT_ERROR_BODY is kept, the rest cut */
     bool idempotent;              /* may be sent again on connect error, reset, 408, 429, 5xx */
     bool follow;                  /* follow redirects (GET and HEAD only) */
+    uint64_t grace_ms;            /* its answer must not be lost: once sent, it is waited for so long
+                                     after a signal or a failure elsewhere; 0 = not at all */
     bool once;                    /* never sent twice, also not by libcurl, which sends a request again
                                      when the server closes a reused connection without an answer */
 };
@@ -85,7 +89,7 @@ void prop_http_answer_release(struct prop_http_answer *a);
 
 /* Do one request. `ret` must be initialised (PROP_HTTP_ANSWER_INIT); what it held is released.
  * A complete answer of any status is success (0); the caller judges the status.
- * Fails: PROP_E_NETWORK (id "connect", "tls", "timeout", "reset"), PROP_E_REMOTE (malformed or
+ * Fails: PROP_E_NETWORK (id "connect", "tls", "timeout", "reset", "proxy"), PROP_E_REMOTE (malformed or
  * truncated), PROP_E_LIMIT (body over max_body), PROP_E_USAGE (id "plain-http": refused scheme),
  * PROP_E_INTERRUPTED, or what the sink or body_read failed with. */
 int prop_http_do(struct prop_http *h, const struct prop_http_request *rq,

@@ -3,6 +3,7 @@
 #define PROP_HTTP_INTERNAL_H
 
 #include "http/http.h"
+#include "http/roots.h"
 #include "util/buf.h"
 #include "util/err.h"
 
@@ -16,8 +17,10 @@ struct prop_http {
     CURLM *multi;      /* owns the connection pool */
     CURL *easy;        /* reset for every plain request */
     char *user_agent;
-    char *ca_cert, *client_cert, *client_key;
-    struct prop_buf ca_blob; /* system roots and certs.d together; empty = none */
+    char *client_cert, *client_key;
+    const char **root_files;   /* owned, and the texts; beside the system's roots or instead of them */
+    size_t n_root_files;
+    struct prop_roots *roots;
     bool allow_http, no_proxy;
     long connect_timeout_ms;
     uint64_t stall_timeout_ms;
@@ -25,6 +28,7 @@ struct prop_http {
     uint64_t deadline_ms;
     const atomic_bool *cancel;
     bool tls_facts;
+    bool any_time;
     struct prop_http_tls tls;
 };
 
@@ -42,6 +46,7 @@ struct prop_exchange {
     bool enough;             /* a refusal's body was cut on purpose */
     bool body_read_started, sink_started;
     bool done;
+    uint64_t grace_end_ms;   /* 0 = nobody asked to stop */
     CURLcode result;
     uint64_t active_ms;      /* last time something moved */
     curl_off_t moved;
@@ -60,7 +65,7 @@ int prop_exchange_drive(struct prop_exchange *ex, struct prop_err *err);
 int prop_exchange_verdict(struct prop_exchange *ex, struct prop_err *err);
 void prop_exchange_release(struct prop_exchange *ex);
 
-/* 0, or what ends everything: a signal, a failure elsewhere, the deadline. */
+/* 0, or what ends everything: a signal, a failure elsewhere (both PROP_E_INTERRUPTED), the deadline. */
 int prop_http_may_go_on(const struct prop_http *h, struct prop_err *err);
 /* How long to wait for the network before that is asked again. */
 int prop_http_poll_ms(const struct prop_http *h);
@@ -68,7 +73,8 @@ int prop_http_poll_ms(const struct prop_http *h);
 /* Trust roots, client certificate, TLS version and proxy rules for one easy handle. */
 int prop_tls_load(struct prop_http *h, const struct prop_http_config *config,
                   struct prop_err *err);
-void prop_tls_apply(const struct prop_http *h, CURL *easy);
+void prop_tls_release(struct prop_http *h);
+int prop_tls_apply(struct prop_exchange *ex, struct prop_err *err);
 /* With tls_facts: what libcurl says of the connection, and what its certificate says. */
 int prop_tls_overhear(CURL *easy, curl_infotype type, char *data, size_t len, void *h);
 void prop_tls_collect(struct prop_http *h, CURL *easy);
@@ -84,7 +90,9 @@ struct prop_url {
 int prop_url_read(const char *url, struct prop_url *ret, struct prop_err *err);
 /* PROP_E_USAGE (id "plain-http") when this handle may not talk plain HTTP to the URL's host. */
 int prop_url_allowed(const struct prop_http *h, const struct prop_url *u, struct prop_err *err);
-/* The URL up to its query, printable, for messages. */
+/* A proxy of the environment, or none. Never to loopback. */
+void prop_proxy_apply(const struct prop_http *h, CURL *easy, const struct prop_url *u);
+/* The URL up to its query, printable, without a user's name and password, for messages. */
 const char *prop_url_brief(const char *url, char *out, size_t size);
 
 #endif

@@ -25,7 +25,8 @@ bool prop_http_transient(int rc, const struct prop_http_answer *a, const struct 
         return s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504;
     }
     id = prop_err_id(err);
-    return (rc == PROP_E_NETWORK && strcmp(id, "tls") != 0 && strcmp(id, "timeout") != 0) ||
+    return (rc == PROP_E_NETWORK && strcmp(id, "tls") != 0 && strcmp(id, "timeout") != 0 &&
+            strcmp(id, "proxy") != 0) ||
            (rc == PROP_E_REMOTE && strcmp(id, "truncated") == 0);
 }
 

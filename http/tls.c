@@ -13,34 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CA_MAX (16u << 20)
-
-static int add_roots(struct prop_buf *blob, const char *path, struct prop_err *err)
-{
-    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(CA_MAX);
-    int rc = prop_file_read(path, &text, err);
-
-    if (rc == 0 && strstr(prop_buf_str(&text), "CERTIFICATE-----") == NULL)
-        rc = prop_err_set_id(err, PROP_E_INPUT, "bad-certificate", "'%s' holds no PEM certificate",
-                             path);
-    if (rc == 0)
-        rc = prop_buf_add(blob, text.data, text.len, err);
-    return rc == 0 ? prop_buf_puts(blob, "\n", err) : rc;
-}
-
-/* libcurl's roots are replaced by what is given as a blob, so the system's go in first. */
-static int add_system_roots(struct prop_buf *blob, struct prop_err *err)
-{
-    const curl_version_info_data *v = curl_version_info(CURLVERSION_NOW);
-    const char *path = getenv("SSL_CERT_FILE");
-
-    if (path == NULL || path[0] == '\0')
-        path = v->cainfo;
-    if (path == NULL || access(path, R_OK) != 0)
-        return 0;
-    return add_roots(blob, path, err);
-}
-
 static int take_client_pair(struct prop_http *h, const char *dir, const char *name,
                             struct prop_err *err)
 {
@@ -79,18 +51,39 @@ static int check_key_has_cert(const char *dir, const char *name, struct prop_err
     return 0;
 }
 
+static int add_roots(struct prop_http *h, const char *path, struct prop_err *err)
+{
+    const char **grown = prop_realloc_array(h->root_files, h->n_root_files + 1, sizeof(*grown));
+    char *copy = prop_strdup(path);
+
+    if (grown != NULL)
+        h->root_files = grown;
+    if (grown == NULL || copy == NULL) {
+        prop_free(copy);
+        return prop_err_nomem(err);
+    }
+    h->root_files[h->n_root_files++] = copy;
+    return 0;
+}
+
 static int load_entry(struct prop_http *h, const char *dir, const char *name, struct prop_err *err)
 {
     if (prop_ends_with(name, ".crt")) {
         prop_auto_free char *path = prop_path_join(dir, name);
 
-        return path == NULL ? prop_err_nomem(err) : add_roots(&h->ca_blob, path, err);
+        return path == NULL ? prop_err_nomem(err) : add_roots(h, path, err);
     }
     if (prop_ends_with(name, ".cert"))
         return take_client_pair(h, dir, name, err);
     if (prop_ends_with(name, ".key"))
         return check_key_has_cert(dir, name, err);
     return 0;
+}
+
+/* Folders have no order of their own. */
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static int load_dir(struct prop_http *h, const char *dir, struct prop_err *err)
@@ -107,22 +100,22 @@ static int load_dir(struct prop_http *h, const char *dir, struct prop_err *err)
     return rc;
 }
 
-static int load_extra(struct prop_http *h, const struct prop_http_config *config,
+static int load_roots(struct prop_http *h, const struct prop_http_config *config,
                       struct prop_err *err)
 {
-    int rc;
+    int rc = 0;
 
-    if (config->extra_ca_dir != NULL) {
+    if (config->ca_cert != NULL)
+        rc = add_roots(h, config->ca_cert, err);
+    else if (config->extra_ca_dir != NULL)
         rc = load_dir(h, config->extra_ca_dir, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (config->extra_ca != NULL) {
-        rc = add_roots(&h->ca_blob, config->extra_ca, err);
-        if (rc < 0)
-            return rc;
-    }
-    return h->ca_blob.len > 0 ? add_system_roots(&h->ca_blob, err) : 0;
+    if (rc == 0 && h->n_root_files > 1)
+        qsort(h->root_files, h->n_root_files, sizeof(*h->root_files), compare_texts);
+    if (rc == 0 && config->ca_cert == NULL && config->extra_ca != NULL)
+        rc = add_roots(h, config->extra_ca, err);
+    return rc == 0 ? prop_roots_get(h->root_files, h->n_root_files, config->ca_cert == NULL,
+                                    &h->roots, err)
+                   : rc;
 }
 
 int prop_tls_load(struct prop_http *h, const struct prop_http_config *config, struct prop_err *err)
@@ -134,38 +127,35 @@ int prop_tls_load(struct prop_http *h, const struct prop_http_config *config, st
         if (h->client_cert == NULL || h->client_key == NULL)
             return prop_err_nomem(err);
     }
-    if (config->ca_cert != NULL) {
-        struct prop_buf seen = PROP_BUF_INIT(CA_MAX);
-        int rc = add_roots(&seen, config->ca_cert, err);
-
-        prop_buf_release(&seen);
-        if (rc < 0)
-            return rc;
-        h->ca_cert = prop_strdup(config->ca_cert);
-        return h->ca_cert == NULL ? prop_err_nomem(err) : 0;
-    }
-    return load_extra(h, config, err);
+    return load_roots(h, config, err);
 }
 
-static void apply_roots(const struct prop_http *h, CURL *easy)
+void prop_tls_release(struct prop_http *h)
 {
-    const char *file = getenv("SSL_CERT_FILE");
-
-    if (h->ca_cert != NULL) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_cert);
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    } else if (h->ca_blob.len > 0) {
-        struct curl_blob blob = { h->ca_blob.data, h->ca_blob.len, CURL_BLOB_NOCOPY };
-
-        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-    } else if (file != NULL && file[0] != '\0') {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, file);
-    }
+    for (size_t i = 0; i < h->n_root_files; i++)
+        prop_free((char *)(uintptr_t)h->root_files[i]);
+    prop_free(h->root_files);
+    prop_roots_put(h->roots);
+    prop_free(h->client_cert);
+    prop_free(h->client_key);
 }
 
-void prop_tls_apply(const struct prop_http *h, CURL *easy)
+static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *ctx)
 {
-    apply_roots(h, easy);
+    struct prop_exchange *ex = ctx;
+
+    (void)easy;
+    ex->cb_rc = prop_roots_apply(ex->h->roots, ssl_ctx, &ex->cb_err);
+    if (ex->h->any_time)
+        prop_roots_ignore_clock(ssl_ctx);
+    return ex->cb_rc == 0 ? CURLE_OK : CURLE_SSL_CACERT_BADFILE;
+}
+
+int prop_tls_apply(struct prop_exchange *ex, struct prop_err *err)
+{
+    const struct prop_http *h = ex->h;
+    CURL *easy = ex->easy;
+
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -174,6 +164,13 @@ void prop_tls_apply(const struct prop_http *h, CURL *easy)
         curl_easy_setopt(easy, CURLOPT_SSLCERT, h->client_cert);
         curl_easy_setopt(easy, CURLOPT_SSLKEY, h->client_key);
     }
+    /* libcurl itself trusts nobody here: what is trusted is put in by on_ssl_ctx */
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, ex);
+    if (curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx) != CURLE_OK)
+        return prop_err_set(err, PROP_E_UNSUPPORTED, "this libcurl does not use OpenSSL for TLS");
+    return 0;
 }
 
 /* "SSL connection using TLSv1.3 / ..." is the only place where libcurl tells the version. */

@@ -31,9 +31,23 @@ bool prop_host_is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* What stands before an '@' may be a password, in whatever sort of URL it was meant to be. */
 const char *prop_url_brief(const char *url, char *out, size_t size)
 {
-    return prop_printable(url, strcspn(url, "?#"), out, size);
+    const char *scheme = strstr(url, "://"), *at = strrchr(url, '@');
+    size_t head = scheme != NULL ? (size_t)(scheme - url) + 3 : 0, len;
+
+    if (at == NULL)
+        return prop_printable(url, strcspn(url, "?#"), out, size);
+    if (head > (size_t)(at - url) || head > 16)
+        head = 0;
+    (void)prop_printable(url, head, out, size);
+    len = strlen(out);
+    if (len + 4 < size) {
+        memcpy(out + len, "***", 4);
+        (void)prop_printable(at, strcspn(at, "?#"), out + len + 3, size - len - 3);
+    }
+    return out;
 }
 
 static int read_host(CURLU *u, char *out, size_t size)

@@ -390,7 +390,7 @@ int prop_dst_open_archive(const char *file, const char *name, struct prop_dst **
                                              NULL,            NULL,             NULL,
                                              archive_manifest, archive_tag, archive_dst_free,
                                              NULL, archive_child, archive_read_back, NULL,
-                                             NULL, NULL, false };
+                                             NULL, NULL, false, NULL };
     struct archive_dst *a = prop_zalloc(sizeof(*a));
     int rc;
 

@@ -264,7 +264,8 @@ const char *prop_auth_helper_server(const char *domain)
     return is_docker_hub(domain) ? "https://index.docker.io/v1/" : domain;
 }
 
-/* The helper in charge of a host: its own, else the file's store; NULL = none. Borrowed. */
+/* The helper in charge of a host: its own, else the file's store; NULL = none, as an empty name says for
+ * one host. Borrowed. */
 const char *prop_auth_helper(const json_t *file, const char *domain, bool *ret_own)
 {
     json_t *helpers = json_object_get(file, "credHelpers"), *v;
@@ -273,7 +274,7 @@ const char *prop_auth_helper(const json_t *file, const char *domain, bool *ret_o
     json_object_foreach(helpers, host, v) {
         if (prop_auth_key_is_host(host, domain) && json_is_string(v)) {
             *ret_own = true;
-            return json_string_value(v);
+            return json_string_length(v) > 0 ? json_string_value(v) : NULL;
         }
     }
     *ret_own = false;

@@ -79,6 +79,33 @@ static int read_answer(int fd, struct prop_buf *out, struct prop_err *err)
     return rc;
 }
 
+#define END_MS 2000u /* for a helper that was told to stop */
+
+static bool has_ended(pid_t pid, int *ret_status)
+{
+    return waitpid(pid, ret_status, WNOHANG) != 0; /* an error, too: there is nobody to wait for */
+}
+
+/* A helper that has closed its output may take its time; one that was told to stop, or that we are told to
+ * stop for, may not. */
+static int await_end(pid_t pid, bool stopped, int *ret_status, struct prop_err *err)
+{
+    uint64_t begun = prop_now_ms();
+    int rc = 0;
+
+    while (!has_ended(pid, ret_status)) {
+        if (!stopped && (rc = prop_stop_check(err)) < 0) {
+            stopped = true;
+            begun = prop_now_ms();
+            (void)kill(pid, SIGTERM);
+        }
+        if (stopped && prop_now_ms() - begun > END_MS)
+            (void)kill(pid, SIGKILL);
+        (void)poll(NULL, 0, 5);
+    }
+    return rc;
+}
+
 static int converse(const char *program, const char *verb, const struct prop_buf *input,
                     struct prop_buf *out, int *ret_status, struct prop_err *err)
 {
@@ -112,10 +139,12 @@ out:
             (void)close(answer[i]);
     }
     if (pid > 0) {
+        int ended;
+
         if (rc < 0)
             (void)kill(pid, SIGTERM);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
+        ended = await_end(pid, rc < 0, &status, err);
+        rc = rc < 0 ? rc : ended;
         *ret_status = status;
     }
     return rc;

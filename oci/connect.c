@@ -82,9 +82,8 @@ static int configure(struct prop_session *s, const struct prop_oci_options *o, s
     s->config = (struct prop_http_config){ .user_agent = s->user_agent, .no_proxy = o->no_proxy,
                                            .extra_ca = s->ca_cert, .extra_ca_dir = s->cert_dir,
                                            .stall_timeout_ms = o->stall_timeout_ms,
+                                           .deadline_ms = o->deadline_ms,
                                            .cancel = &s->cancelled, .max_retries = RETRIES };
-    if (o->total_timeout_ms > 0)
-        s->config.deadline_ms = prop_now_ms() + o->total_timeout_ms;
     s->warn = o->warn;
     s->warn_ctx = o->warn_ctx;
     return rc;

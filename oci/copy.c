@@ -55,6 +55,44 @@ static bool lost(const struct prop_err *err)
     return strcmp(prop_err_id(err), "upload-lost") == 0;
 }
 
+int prop_dst_blob_put_new(struct prop_dst *dst, const void *data, size_t len,
+                          const struct prop_digest *digest, struct prop_err *err)
+{
+    struct prop_dst_blob *b = NULL;
+    bool done = false;
+    int rc = 0;
+
+    if (dst->ops->blob_put != NULL && len <= PROP_OCI_SMALL)
+        rc = dst->ops->blob_put(dst, data, len, digest, &done, err);
+    if (rc < 0 || done)
+        return rc;
+    rc = prop_dst_blob_begin(dst, len, &b, err);
+    if (rc < 0)
+        return rc;
+    for (;;) {
+        struct prop_err failure = PROP_ERR_INIT;
+
+        rc = prop_dst_blob_write(b, data, len, &failure);
+        if (rc == 0)
+            return prop_dst_blob_finish(b, digest, err);
+        if (!lost(&failure) || prop_dst_blob_rewind(b, NULL) < 0) {
+            prop_dst_blob_abort(b);
+            if (err != NULL)
+                *err = failure;
+            return rc;
+        }
+    }
+}
+
+int prop_dst_blob_put(struct prop_dst *dst, const void *data, size_t len,
+                      const struct prop_digest *digest, struct prop_err *err)
+{
+    bool there = false;
+    int rc = prop_dst_has_blob(dst, digest, len, &there, err);
+
+    return rc < 0 || there ? rc : prop_dst_blob_put_new(dst, data, len, digest, err);
+}
+
 static int move_blob(struct prop_src *src, struct prop_dst *dst, const struct prop_descriptor *d,
                      struct prop_err *err)
 {
@@ -78,6 +116,20 @@ static int move_blob(struct prop_src *src, struct prop_dst *dst, const struct pr
     }
 }
 
+static int collect(void *ctx, const void *data, size_t len, struct prop_err *err)
+{
+    return prop_buf_add(ctx, data, len, err);
+}
+
+static int move_small(struct prop_src *src, struct prop_dst *dst, const struct prop_descriptor *d,
+                      struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_OCI_SMALL);
+    int rc = prop_src_blob(src, d, collect, &bytes, err);
+
+    return rc == 0 ? prop_dst_blob_put_new(dst, bytes.data, bytes.len, &d->digest, err) : rc;
+}
+
 int prop_blob_copy(struct prop_src *src, struct prop_dst *dst, const struct prop_descriptor *d,
                    struct prop_err *err)
 {
@@ -88,6 +140,8 @@ int prop_blob_copy(struct prop_src *src, struct prop_dst *dst, const struct prop
         return prop_sum_add(src->sum, (int64_t)d->size, err);
     if (rc < 0 || there)
         return rc;
+    if (dst->ops->blob_put != NULL && d->size <= PROP_OCI_SMALL)
+        return move_small(src, dst, d, err);
     for (unsigned tries = 1;; tries++) {
         struct prop_err failure = PROP_ERR_INIT;
 

@@ -384,7 +384,7 @@ int prop_dst_open_dir(const char *dir, struct prop_dst **ret, struct prop_err *e
                                              dir_manifest, dir_tag,     dir_dst_free,
                                              dir_keep,    dir_child,   dir_read_back,
                                              NULL,        NULL,        NULL,
-                                             true };
+                                             true,        NULL };
     struct dir_dst *d = prop_zalloc(sizeof(*d));
     int rc;
 

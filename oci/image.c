@@ -197,7 +197,7 @@ struct checked {
     struct prop_sum *sum; /* instead of progress of its own */
     prop_sink_fn sink;
     void *ctx;
-    struct prop_hash *hash;    /* a small blob's, or */
+    struct prop_hash *hash;    /* a small blob's, or one of several; or */
     struct prop_parhash *ring; /* hashed beside the caller */
     size_t index;
     uint64_t size, done;
@@ -210,7 +210,7 @@ static int checked_begin(struct checked *c, const struct prop_descriptor *d, str
 
     if (rc < 0)
         return rc;
-    if (d->size <= PROP_PARHASH_CHUNK) {
+    if (d->size <= PROP_PARHASH_CHUNK || (c->sum != NULL && c->sum->lean)) {
         c->hash = hash;
         return 0;
     }
@@ -414,33 +414,6 @@ void prop_dst_blob_abort(struct prop_dst_blob *b)
 {
     if (b != NULL)
         b->dst->ops->blob_abort(b);
-}
-
-int prop_dst_blob_put(struct prop_dst *dst, const void *data, size_t len,
-                      const struct prop_digest *digest, struct prop_err *err)
-{
-    struct prop_dst_blob *b = NULL;
-    bool there = false;
-    int rc = prop_dst_has_blob(dst, digest, len, &there, err);
-
-    if (rc < 0 || there)
-        return rc;
-    rc = prop_dst_blob_begin(dst, len, &b, err);
-    if (rc < 0)
-        return rc;
-    for (;;) {
-        struct prop_err failure = PROP_ERR_INIT;
-
-        rc = prop_dst_blob_write(b, data, len, &failure);
-        if (rc == 0)
-            return prop_dst_blob_finish(b, digest, err);
-        if (strcmp(prop_err_id(&failure), "upload-lost") != 0 || prop_dst_blob_rewind(b, NULL) < 0) {
-            prop_dst_blob_abort(b);
-            if (err != NULL)
-                *err = failure;
-            return rc;
-        }
-    }
 }
 
 int prop_dst_manifest(struct prop_dst *dst, const void *bytes, size_t len, const char *media_type,

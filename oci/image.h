@@ -29,7 +29,7 @@ struct prop_oci_options {
     bool no_proxy;
     const char *user_agent;
     uint64_t stall_timeout_ms; /* a registry silent for so long has failed; 0 = http/'s default */
-    uint64_t total_timeout_ms; /* all requests of what is opened have failed by then; 0 = no end */
+    uint64_t deadline_ms;      /* of prop_now_ms: all requests have failed by then; 0 = no end */
     unsigned parallel;         /* blobs moved at once; 0 = PROP_OCI_PARALLEL, 1 = one by one */
     /* What a registry warns of (`Warning: 299`), once per text; `text` is printable. May be NULL, may be
      * called by another thread. */

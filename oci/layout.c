@@ -380,7 +380,7 @@ int prop_dst_open_layout(const char *dir, const char *name, struct prop_dst **re
                                              layout_manifest, layout_tag,     layout_dst_free,
                                              layout_has_blob, NULL,           layout_read_back,
                                              NULL,           NULL,            NULL,
-                                             true };
+                                             true,           NULL };
     struct layout_dst *l = prop_zalloc(sizeof(*l));
     int rc;
 

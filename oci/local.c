@@ -211,7 +211,7 @@ int prop_dst_open_sink(struct prop_dst **ret, struct prop_err *err)
                                              sink_write,   sink_finish,   sink_abort,
                                              sink_manifest, sink_tag,     sink_free,
                                              NULL,          sink_manifest, NULL, NULL,
-                                             NULL,          NULL,          false };
+                                             NULL,          NULL,          false, NULL };
     struct prop_dst *dst = prop_zalloc(sizeof(*dst));
 
     if (dst == NULL)

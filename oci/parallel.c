@@ -105,6 +105,7 @@ static int together(struct team *t, size_t n, struct prop_err *err)
     if (pthread_mutex_init(&t->sum.lock, NULL) != 0)
         return prop_err_set(err, PROP_E_NOMEM, "no more locks");
     t->sum.progress = t->src->progress;
+    t->sum.lean = t->src->ops->remote || t->dst->ops->mount != NULL;
     for (size_t i = 0; i <= t->m->n_layers; i++)
         t->sum.total += is_repeated(t->m, i) ? 0 : blob_at(t->m, i)->size;
     t->src->sum = &t->sum;

@@ -13,6 +13,9 @@
 /* Pieces in which blobs are moved. */
 #define PROP_OCI_PIECE (64u << 10) /* fits the second-level cache, so the kernel's copy is read warm */
 
+/* Up to here a blob is held in memory if that saves a request. */
+#define PROP_OCI_SMALL (128u << 10)
+
 struct prop_src_ops {
     /* Append the manifest; `ret_said` is the type that was said beside it, or stays NULL. */
     int (*manifest)(struct prop_src *src, struct prop_buf *out, char **ret_said,
@@ -76,6 +79,10 @@ struct prop_dst_ops {
     int (*blob_rewind)(struct prop_dst_blob *b, struct prop_err *err);
     void (*cancel)(struct prop_dst *dst, bool cancelled); /* as a source's */
     bool parallel; /* blobs may be written by several threads at once, each its own */
+    /* A small blob in one go, when it is not there. `ret` false: begin, write and finish it. NULL: there is
+     * no shorter way. */
+    int (*blob_put)(struct prop_dst *dst, const void *data, size_t len,
+                    const struct prop_digest *digest, bool *ret, struct prop_err *err);
 };
 
 struct prop_dst {
@@ -94,6 +101,9 @@ struct prop_dst_blob {
     uint64_t size, written;
 };
 
+/* As prop_dst_blob_put of a blob that is known not to be there. */
+int prop_dst_blob_put_new(struct prop_dst *dst, const void *data, size_t len,
+                          const struct prop_digest *digest, struct prop_err *err);
 /* Begin the same blob again, see blob_rewind. */
 int prop_dst_blob_rewind(struct prop_dst_blob *b, struct prop_err *err);
 
@@ -103,6 +113,7 @@ struct prop_sum {
     const struct prop_progress *progress;
     uint64_t done, total;
     atomic_bool stop;
+    bool lean; /* connections need memory: each blob is hashed by the thread that moves it */
 };
 /* `delta` bytes more; may be less than nothing, for a blob that is begun again. Fails once `stop` is set:
  * PROP_E_INTERRUPTED (id "cancelled"). */

@@ -192,6 +192,12 @@ static int parse(const char *text, char *work, struct prop_ref *r, struct prop_e
     char *at = strchr(work, '@');
     char *slash, *colon;
 
+    if (at != NULL && strchr(at, '/') != NULL) {
+        /* the text may hold a password: it is not repeated */
+        prop_err_set_id(err, PROP_E_INPUT, "bad-reference",
+                        "a reference must not hold a user name or password");
+        return prop_err_hint(err, "proppush login HOST, then HOST/NAME:TAG");
+    }
     if (at != NULL) {
         *at = '\0';
         if (prop_digest_parse(at + 1, &r->digest, err) < 0)

@@ -3,21 +3,18 @@
  * artifacts themselves are read by digest. */
 #include "oci/referrers.h"
 
-#include "crypto/random.h"
 #include "oci/layout_index.h"
+#include "oci/referrers_tag.h"
 #include "oci/registry.h"
 #include "oci/registry_put.h"
 #include "util/file.h"
 #include "util/limits.h"
 #include "util/mem.h"
-#include "util/stop.h"
 #include "util/text.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#define KEEP_TRIES 20
 #define PAGES_MAX 1000
 #define REFERRERS_MAX 100000
 
@@ -32,15 +29,10 @@ const char *prop_referrers_tag(const struct prop_digest *subject, char out[PROP_
     return out;
 }
 
-/* A conversation about one repository. */
-struct talk {
-    struct prop_session *session;
-    const char *path;
-    char *scope;
-};
+/* --- a conversation about one repository --- */
 
-static int talk_open(struct talk *t, const struct prop_ref *ref, const char *actions,
-                     const struct prop_oci_options *opts, struct prop_err *err)
+static int talk_open(struct prop_referrers_talk *t, const struct prop_ref *ref,
+                     const char *actions, const struct prop_oci_options *opts, struct prop_err *err)
 {
     t->path = ref->path;
     t->scope = prop_registry_scope(ref->path, actions);
@@ -48,7 +40,7 @@ static int talk_open(struct talk *t, const struct prop_ref *ref, const char *act
                             : prop_session_new(ref->domain, ref->path, opts, &t->session, err);
 }
 
-static void talk_close(struct talk *t)
+static void talk_close(struct prop_referrers_talk *t)
 {
     prop_session_free(t->session);
     prop_free(t->scope);
@@ -122,153 +114,12 @@ static int add_entries(json_t *all, json_t *index, const char *artifact_type, st
     return 0;
 }
 
-/* --- the fallback tag --- */
-
-/* The index under a tag; an empty one when there is none. Owned. */
-static int read_tagged(const struct talk *t, const char *tag, json_t **ret, struct prop_err *err)
-{
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *said = NULL;
-    prop_auto_free char *type = NULL;
-    struct prop_err failure = PROP_ERR_INIT;
-    int rc = prop_registry_manifest(t->session, t->path, t->scope, tag, &bytes, &said, &failure);
-
-    if (rc == PROP_E_NOTFOUND) {
-        *ret = json_pack("{s:i, s:s, s:[]}", "schemaVersion", 2, "mediaType", PROP_MT_OCI_INDEX,
-                         "manifests");
-        return *ret == NULL ? prop_err_nomem(err) : 0;
-    }
-    if (rc < 0 && err != NULL)
-        *err = failure;
-    if (rc == 0)
-        rc = prop_manifest_type(bytes.data, bytes.len, said, "the list of referrers", &type, err);
-    if (rc == 0 && strcmp(type, PROP_MT_OCI_INDEX) != 0)
-        rc = prop_err_set_id(err, PROP_E_INPUT, "bad-referrers",
-                             "the tag '%s' is no list of referrers", tag);
-    return rc == 0 ? prop_json_parse(prop_buf_str(&bytes), bytes.len, "the list of referrers", ret,
-                                     err)
-                   : rc;
-}
-
-static bool listed(const json_t *index, const json_t *entry)
-{
-    const char *want = json_string_value(json_object_get(entry, "digest"));
-    size_t i;
-    json_t *have;
-
-    json_array_foreach(json_object_get(index, "manifests"), i, have) {
-        const char *digest = json_string_value(json_object_get(have, "digest"));
-
-        if (digest != NULL && strcmp(digest, want) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int put_tagged(const struct talk *t, const char *tag, const json_t *index,
-                      struct prop_err *err)
-{
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    struct prop_digest digest;
-    int rc = prop_manifest_write(index, &bytes, err);
-
-    if (rc == 0)
-        rc = prop_digest_of(PROP_SHA256, bytes.data, bytes.len, &digest, err);
-    if (rc == 0) {
-        const struct prop_registry_put m = { tag, bytes.data, bytes.len, PROP_MT_OCI_INDEX,
-                                             &digest };
-
-        rc = prop_registry_put_manifest(t->session, t->path, t->scope, &m, err);
-    }
-    return rc;
-}
-
-static bool is_gone(const struct talk *t, const json_t *entry)
-{
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *said = NULL;
-    const char *digest = json_string_value(json_object_get(entry, "digest"));
-
-    return digest == NULL || prop_registry_manifest(t->session, t->path, t->scope, digest, &bytes,
-                                                    &said, NULL) == PROP_E_NOTFOUND;
-}
-
-/* Registries take no list that names what was deleted since: those entries go. False: there were
- * none. */
-static bool prune(const struct talk *t, json_t *index)
-{
-    json_t *entries = json_object_get(index, "manifests");
-    bool found = false;
-
-    for (size_t i = json_array_size(entries); i-- > 0;)
-        if (is_gone(t, json_array_get(entries, i))) {
-            (void)json_array_remove(entries, i);
-            found = true;
-        }
-    return found;
-}
-
-static int put_pruned(const struct talk *t, const char *tag, json_t *index, struct prop_err *err)
-{
-    struct prop_err failure = PROP_ERR_INIT;
-    int rc = put_tagged(t, tag, index, &failure);
-
-    if ((rc == PROP_E_REMOTE || rc == PROP_E_NOTFOUND) && prune(t, index))
-        return put_tagged(t, tag, index, err);
-    if (rc < 0 && err != NULL)
-        *err = failure;
-    return rc;
-}
-
-/* Long enough for a writer that read the list before ours was there to have written his. */
-static int pause_a_little(unsigned tries, struct prop_err *err)
-{
-    uint8_t chance = 0;
-    struct timespec wait = { 0, 0 };
-    int rc = prop_stop_check(err);
-
-    prop_random(&chance, 1);
-    wait.tv_nsec = 30000000L * (long)(tries + 1) + 400000L * chance;
-    if (rc == 0)
-        (void)nanosleep(&wait, NULL);
-    return rc;
-}
-
-/* Write, read back, and once more when another writer's list has replaced ours: what was written here
- * has to be seen twice, and more often where others write, too. Best effort: nothing locks a tag. */
-static int keep_tag(const struct talk *t, const char *tag, json_t *entry, struct prop_err *err)
-{
-    unsigned seen = 0, wanted = 2;
-
-    for (unsigned tries = 0; tries < KEEP_TRIES; tries++) {
-        prop_auto_json json_t *index = NULL;
-        int rc = read_tagged(t, tag, &index, err);
-
-        if (rc < 0)
-            return rc;
-        seen = listed(index, entry) ? seen + 1 : 0;
-        if (seen == wanted || (seen == 1 && tries == 0))
-            return 0;
-        if (seen == 0 && tries > 0)
-            wanted = 4;
-        if (seen == 0 && json_array_append(json_object_get(index, "manifests"), entry) < 0)
-            return prop_err_set(err, PROP_E_INPUT, "the tag '%s' is no list of referrers", tag);
-        rc = seen == 0 ? put_pruned(t, tag, index, err) : pause_a_little(tries, err);
-        if (rc < 0)
-            return rc;
-    }
-    if (seen > 0)
-        return 0;
-    prop_err_set_id(err, PROP_E_REMOTE, "referrers-race",
-                    "others write the list of referrers '%s' all the time", tag);
-    return prop_err_hint(err, "push the same again: what is there is kept");
-}
-
 /* --- announcing --- */
 
 /* The manifest once more under its digest, which changes nothing, for the answer's header. */
-static int put_again(const struct talk *t, const struct prop_buf *manifest, const char *media_type,
-                     const struct prop_digest *digest, bool *ret_kept, struct prop_err *err)
+static int put_again(const struct prop_referrers_talk *t, const struct prop_buf *manifest,
+                     const char *media_type, const struct prop_digest *digest, bool *ret_kept,
+                     struct prop_err *err)
 {
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
     char text[PROP_DIGEST_TEXT];
@@ -290,9 +141,9 @@ static int put_again(const struct talk *t, const struct prop_buf *manifest, cons
     return rc;
 }
 
-static int announce(const struct talk *t, const struct prop_buf *manifest, const char *media_type,
-                    const json_t *doc, const struct prop_digest *subject, char **ret_tag,
-                    struct prop_err *err)
+static int announce(const struct prop_referrers_talk *t, const struct prop_buf *manifest,
+                    const char *media_type, const json_t *doc, const struct prop_digest *subject,
+                    char **ret_tag, struct prop_err *err)
 {
     struct prop_digest digest;
     char tag[PROP_REFERRERS_TAG];
@@ -307,7 +158,7 @@ static int announce(const struct talk *t, const struct prop_buf *manifest, const
     entry = entry_of(doc, media_type, &digest, manifest->len);
     if (entry == NULL)
         return prop_err_nomem(err);
-    rc = keep_tag(t, prop_referrers_tag(subject, tag), entry, err);
+    rc = prop_referrers_tag_keep(t, prop_referrers_tag(subject, tag), entry, err);
     if (rc < 0)
         return rc;
     *ret_tag = prop_strdup(tag);
@@ -319,7 +170,7 @@ int prop_referrers_announce(const struct prop_ref *ref, const struct prop_oci_op
                             char **ret_tag, struct prop_err *err)
 {
     prop_auto_json json_t *doc = NULL;
-    auto_talk struct talk t = { NULL, NULL, NULL };
+    auto_talk struct prop_referrers_talk t = { NULL, NULL, NULL };
     struct prop_descriptor subject;
     json_t *said;
     int rc = prop_json_parse(prop_buf_str(manifest), manifest->len, "the manifest", &doc, err);
@@ -345,8 +196,8 @@ static bool lists_referrers(const struct prop_http_answer *a)
 }
 
 /* One page; `*url` becomes the next one's. ret_there false: the registry has no such list. */
-static int read_page(const struct talk *t, const char *artifact_type, char **url, json_t *all,
-                     bool *ret_there, struct prop_err *err)
+static int read_page(const struct prop_referrers_talk *t, const char *artifact_type, char **url,
+                     json_t *all, bool *ret_there, struct prop_err *err)
 {
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
     prop_auto_json json_t *page = NULL;
@@ -367,7 +218,7 @@ static int read_page(const struct talk *t, const char *artifact_type, char **url
     return rc == 0 ? prop_registry_next_page(t->session, &a, url, err) : rc;
 }
 
-static int read_pages(const struct talk *t, const struct prop_digest *subject,
+static int read_pages(const struct prop_referrers_talk *t, const struct prop_digest *subject,
                       const char *artifact_type, json_t *all, bool *ret_there,
                       struct prop_err *err)
 {
@@ -388,12 +239,12 @@ static int read_pages(const struct talk *t, const struct prop_digest *subject,
     return rc;
 }
 
-static int list_tagged(const struct talk *t, const struct prop_digest *subject,
+static int list_tagged(const struct prop_referrers_talk *t, const struct prop_digest *subject,
                        const char *artifact_type, json_t *all, struct prop_err *err)
 {
     char tag[PROP_REFERRERS_TAG];
     prop_auto_json json_t *index = NULL;
-    int rc = read_tagged(t, prop_referrers_tag(subject, tag), &index, err);
+    int rc = prop_referrers_tag_read(t, prop_referrers_tag(subject, tag), &index, err);
 
     return rc == 0 ? add_entries(all, index, artifact_type, err) : rc;
 }
@@ -402,7 +253,7 @@ int prop_referrers_list(const struct prop_ref *ref, const struct prop_oci_option
                         const struct prop_digest *subject, const char *artifact_type,
                         json_t **ret, enum prop_referrers_way *ret_way, struct prop_err *err)
 {
-    auto_talk struct talk t = { NULL, NULL, NULL };
+    auto_talk struct prop_referrers_talk t = { NULL, NULL, NULL };
     prop_auto_json json_t *all = json_array();
     bool there = true;
     int rc = all == NULL ? prop_err_nomem(err) : talk_open(&t, ref, "pull", opts, err);

@@ -46,23 +46,40 @@ static int add_tags(json_t *all, const struct prop_http_answer *a, struct prop_e
     return 0;
 }
 
+/* The target of the link that says rel=next (RFC 8288 section 3), one of several perhaps, in a copy; NULL
+ * when there is none. */
+static int find_next(const struct prop_http_answer *a, char **ret, struct prop_err *err)
+{
+    const char *p;
+
+    for (size_t i = 0; (p = prop_http_header(a, "link", i)) != NULL; i++)
+        while ((p = strchr(p, '<')) != NULL) {
+            const char *end = strchr(p, '>');
+            size_t len = end != NULL ? strcspn(end, "<") : 0; /* its parameters */
+            const char *rel = end != NULL ? memmem(end, len, "rel=", 4) : NULL;
+
+            if (end == NULL)
+                break;
+            if (rel != NULL && memmem(rel, len - (size_t)(rel - end), "next", 4) != NULL) {
+                *ret = prop_strndup(p + 1, (size_t)(end - p - 1));
+                return *ret == NULL ? prop_err_nomem(err) : 0;
+            }
+            p = end;
+        }
+    return 0;
+}
+
 int prop_registry_next_page(const struct prop_session *s, const struct prop_http_answer *a,
                             char **url, struct prop_err *err)
 {
-    const char *link = prop_http_header(a, "link", 0);
     prop_auto_free char *target = NULL;
     char *next = NULL;
-    const char *end;
-    int rc;
+    int rc = find_next(a, &target, err);
 
     prop_free(*url);
     *url = NULL;
-    if (link == NULL || link[0] != '<' || (end = strchr(link, '>')) == NULL ||
-        strstr(end, "next") == NULL)
-        return 0;
-    target = prop_strndup(link + 1, (size_t)(end - link - 1));
-    if (target == NULL)
-        return prop_err_nomem(err);
+    if (rc < 0 || target == NULL)
+        return rc;
     rc = prop_url_resolve(a->effective_url, target, &next, err);
     if (rc < 0)
         return rc;

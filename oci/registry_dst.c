@@ -17,7 +17,8 @@ struct registry_dst {
     char *scope;
     atomic_ullong limit;      /* of an upload's body */
     pthread_mutex_t lock;     /* over the location */
-    char *spare;              /* an upload session that a refused mount left behind, or NULL */
+    char **spares;            /* upload sessions that refused mounts left behind */
+    size_t n_spares;
     struct prop_buf manifest; /* kept for the tag: the same bytes under another name */
     char *media_type;
 };
@@ -88,26 +89,47 @@ static int dst_current(struct prop_dst *dst, struct prop_digest *ret, struct pro
     return rc == 0 ? prop_digest_of(PROP_SHA256, body.data, body.len, ret, err) : rc;
 }
 
-/* A mount that was refused has begun an upload session: the next blob uses it. */
+/* A mount that was refused has begun an upload session: a blob uses it. Takes `location`. */
 static void keep_spare(struct registry_dst *r, char *location)
 {
-    char *old;
+    const struct prop_upload_to here = to(r);
+    char **grown;
 
     (void)pthread_mutex_lock(&r->lock);
-    old = r->spare;
-    r->spare = location;
+    grown = prop_realloc_array(r->spares, r->n_spares + 1, sizeof(*grown));
+    if (grown != NULL) {
+        r->spares = grown;
+        r->spares[r->n_spares++] = location;
+    }
     (void)pthread_mutex_unlock(&r->lock);
-    prop_free(old);
+    if (grown == NULL) {
+        prop_upload_drop(&here, location);
+        prop_free(location);
+    }
 }
 
 static char *take_spare(struct registry_dst *r)
 {
-    char *location;
+    char *location = NULL;
 
     (void)pthread_mutex_lock(&r->lock);
-    location = PROP_TAKE(r->spare);
+    if (r->n_spares > 0)
+        location = r->spares[--r->n_spares];
     (void)pthread_mutex_unlock(&r->lock);
     return location;
+}
+
+static void drop_spares(struct registry_dst *r)
+{
+    char *location;
+
+    while ((location = take_spare(r)) != NULL) {
+        const struct prop_upload_to here = to(r);
+
+        prop_upload_drop(&here, location);
+        prop_free(location);
+    }
+    prop_free(r->spares);
 }
 
 /* Ask the registry to take the blob over from another of its repositories (registry.md 2.3). It need
@@ -123,7 +145,8 @@ static int dst_mount(struct prop_dst *dst, const struct prop_digest *digest, con
     prop_auto_free char *url = rest ? prop_session_url(r->session, r->ref.path, rest) : NULL;
     prop_auto_free char *scope = prop_asprintf("%s repository:%s:pull", r->scope, from);
     prop_auto_free char *location = NULL;
-    struct prop_http_request rq = { .method = "POST", .url = url, .idempotent = true };
+    struct prop_http_request rq = { .method = "POST", .url = url, .idempotent = true,
+                                    .grace_ms = PROP_UPLOAD_GRACE_MS };
 
     *ret = false;
     if (url == NULL || scope == NULL)
@@ -135,6 +158,14 @@ static int dst_mount(struct prop_dst *dst, const struct prop_digest *digest, con
     if (a.status == 202 && prop_upload_location(r->session, &a, &location, NULL) == 0)
         keep_spare(r, PROP_TAKE(location));
     return 0;
+}
+
+static int dst_put(struct prop_dst *dst, const void *data, size_t len,
+                   const struct prop_digest *digest, bool *ret, struct prop_err *err)
+{
+    const struct prop_upload_to here = to(of(dst));
+
+    return prop_upload_put(&here, take_spare(of(dst)), data, len, digest, ret, err);
 }
 
 static int dst_begin(struct prop_dst *dst, uint64_t size, struct prop_dst_blob **ret,
@@ -256,10 +287,10 @@ static void dst_free(struct prop_dst *dst)
 {
     struct registry_dst *r = of(dst);
 
+    drop_spares(r);
     prop_session_free(r->session);
     prop_ref_release(&r->ref);
     (void)pthread_mutex_destroy(&r->lock);
-    prop_free(r->spare);
     prop_free(r->scope);
     prop_free(r->media_type);
     prop_buf_release(&r->manifest);
@@ -284,7 +315,7 @@ int prop_dst_open_registry(const struct prop_location *loc, const struct prop_oc
                                              dst_manifest, dst_tag,     dst_free,
                                              NULL,        dst_child,   dst_read_back,
                                              dst_mount,   dst_rewind,  dst_cancel,
-                                             true };
+                                             true,        dst_put };
     struct registry_dst *r = prop_zalloc(sizeof(*r));
     int rc;
 

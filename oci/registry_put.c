@@ -98,7 +98,8 @@ static int put_until_clear(struct prop_session *s, const char *url, const char *
         bool motion = rc == 0 && blob_in_motion(&a), unclear;
 
         unclear = prop_http_transient(rc, &a, &failure);
-        if (unclear && is_there(s, url, scope, m->digest))
+        /* after a silence it is asked, too, and not told again */
+        if ((unclear || rc == PROP_E_NETWORK) && is_there(s, url, scope, m->digest))
             return 0;
         if ((!unclear && !motion) || tries == (motion ? MOTION_TRIES : UNCLEAR_TRIES)) {
             if (rc == 0)

@@ -7,12 +7,15 @@
 #include "util/file.h"
 #include "util/limits.h"
 #include "util/mem.h"
+#include "util/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+
+#define TAKE_BACK_MS 10000u
 
 static int refused(const struct prop_session *s, const struct prop_http_answer *a, const char *what,
                    struct prop_err *err)
@@ -32,9 +35,13 @@ static int delete_manifest(const struct prop_location *loc, const char *name, co
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
     prop_auto_free char *scope = prop_registry_scope(loc->ref.path, "delete,pull,push");
     prop_auto_free char *rest = prop_asprintf("manifests/%s", name);
+    struct prop_oci_options o = *opts;
     if (scope == NULL || rest == NULL)
         return prop_err_nomem(err);
-    int rc = prop_session_new(loc->ref.domain, loc->ref.path, opts, &s, err);
+    /* what a run takes back because its time is over gets a moment of its own */
+    if (o.deadline_ms != 0 && o.deadline_ms < prop_now_ms() + TAKE_BACK_MS)
+        o.deadline_ms = prop_now_ms() + TAKE_BACK_MS;
+    int rc = prop_session_new(loc->ref.domain, loc->ref.path, &o, &s, err);
     if (rc != 0)
         return rc;
     prop_auto_free char *url = prop_session_url(s, loc->ref.path, rest);

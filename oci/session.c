@@ -263,6 +263,13 @@ int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
                        const struct prop_secret *sent, const char *scope, bool *ret,
                        struct prop_err *err)
 {
+    return prop_session_renew_by(s, NULL, a, sent, scope, ret, err);
+}
+
+int prop_session_renew_by(struct prop_session *s, struct prop_http *h,
+                          const struct prop_http_answer *a, const struct prop_secret *sent,
+                          const char *scope, bool *ret, struct prop_err *err)
+{
     int rc = 0;
 
     *ret = false;
@@ -271,6 +278,7 @@ int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
         !prop_url_same_origin(a->effective_url, s->origin))
         return 0;
     (void)pthread_mutex_lock(&s->auth_lock);
+    s->via = h;
     /* somebody else may have got a new one meanwhile */
     if (authorization(s, scope) != NULL && authorization(s, scope) != sent)
         *ret = true;
@@ -278,6 +286,7 @@ int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
         rc = answer_challenge(s, a, scope, err);
         *ret = rc == 0;
     }
+    s->via = NULL;
     (void)pthread_mutex_unlock(&s->auth_lock);
     return rc;
 }

@@ -21,6 +21,8 @@ struct prop_token {
     uint64_t expires_ms;
 };
 
+enum prop_single { PROP_SINGLE_UNKNOWN, PROP_SINGLE_YES, PROP_SINGLE_NO };
+
 /* Several threads may do requests at once. */
 struct prop_session {
     char *domain;   /* as in references */
@@ -30,6 +32,9 @@ struct prop_session {
     struct prop_http_config config; /* of new handles */
     char *cert_dir, *ca_cert, *user_agent;
     atomic_bool cancelled;     /* set: everything under way ends */
+    atomic_int single;         /* enum prop_single: does it take a blob with the first request? */
+    atomic_uint stalls;        /* silences in a row that uploads took for a broken connection */
+    atomic_bool deaf;          /* it did not answer when an upload was taken back */
     pthread_mutex_t pool_lock; /* over the idle handles and the warnings */
     struct prop_http **idle;
     size_t n_idle;
@@ -43,6 +48,7 @@ struct prop_session {
     struct prop_secret *basic; /* "Basic ...", once the registry asked for it */
     struct prop_token *tokens;
     size_t n_tokens;
+    struct prop_http *via; /* whose connections token requests take, or NULL */
     struct prop_secret **retired;
     size_t n_retired;
 };
@@ -65,6 +71,11 @@ int prop_session_do(struct prop_session *s, struct prop_http_request *rq, const 
 int prop_session_renew(struct prop_session *s, const struct prop_http_answer *a,
                        const struct prop_secret *sent, const char *scope, bool *ret,
                        struct prop_err *err);
+/* The same, a token being asked for over `h`, which the caller holds: for what is done after everything
+ * else was cancelled. */
+int prop_session_renew_by(struct prop_session *s, struct prop_http *h,
+                          const struct prop_http_answer *a, const struct prop_secret *sent,
+                          const char *scope, bool *ret, struct prop_err *err);
 /* What the next request of that scope would send as Authorization, or NULL; borrowed from the
  * session. */
 const struct prop_secret *prop_session_authorization(struct prop_session *s, const char *scope);

@@ -124,8 +124,11 @@ static int ask(struct prop_session *s, const struct prop_http_request *rq,
                struct prop_http_answer *ret, struct prop_err *err)
 {
     struct prop_http *h = NULL;
-    int rc = prop_session_take_http(s, &h, err);
+    int rc;
 
+    if (s->via != NULL)
+        return prop_http_do(s->via, rq, ret, err);
+    rc = prop_session_take_http(s, &h, err);
     if (rc == 0)
         rc = prop_http_do(h, rq, ret, err);
     prop_session_give_http(s, h);

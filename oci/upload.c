@@ -212,7 +212,7 @@ int prop_upload_rewind(struct prop_upload *u, struct prop_err *err)
 
 /* --- naming it --- */
 
-static char *commit_url(const char *location, const struct prop_digest *digest)
+char *prop_upload_commit_url(const char *location, const struct prop_digest *digest)
 {
     char text[PROP_DIGEST_TEXT];
     size_t len = strcspn(location, "#");
@@ -226,7 +226,7 @@ static char *commit_url(const char *location, const struct prop_digest *digest)
 static int put_once(struct prop_upload *u, const struct prop_digest *digest,
                     struct prop_http_answer *a, struct prop_err *err)
 {
-    prop_auto_free char *url = commit_url(u->location, digest);
+    prop_auto_free char *url = prop_upload_commit_url(u->location, digest);
     struct prop_http_request rq = { .method = "PUT", .url = url };
 
     return url == NULL ? prop_err_nomem(err)
@@ -260,25 +260,24 @@ static int commit(struct prop_upload *u, const struct prop_digest *digest, bool 
         gone = rc == 0 && a.status == 404;
         if (rc == 0 && !gone && !prop_http_transient(0, &a, NULL))
             return prop_registry_committed(u->to.session, &a, digest, "commit upload", err);
-        if (gone || rc == 0 || prop_http_transient(rc, NULL, &failure) || rc == PROP_E_REMOTE) {
-            if (prop_upload_is_there(&u->to, digest, u->written, &there, NULL) == 0 && there)
-                return 0;
-            if (rc == 0 && (gone || tries == COMMIT_TRIES)) {
-                *ret_gone = gone;
-                return prop_session_refused(u->to.session, &a, "commit upload",
-                                            "upload-session-lost", err);
-            }
-            if (tries < COMMIT_TRIES) {
-                rc = wait_to_ask(u, tries - 1, rc == 0 ? &a : NULL, err);
-                if (rc == 0)
-                    continue;
-                return rc;
-            }
+        if ((gone || rc == 0 || rc == PROP_E_NETWORK || rc == PROP_E_REMOTE) &&
+            prop_upload_is_there(&u->to, digest, u->written, &there, NULL) == 0 && there) {
+            prop_upload_close(u); /* it may be there by another's doing */
+            return 0;
         }
-        u->unreachable = rc == PROP_E_NETWORK;
-        if (err != NULL)
-            *err = failure;
-        return rc;
+        if (rc == 0 && (gone || tries == COMMIT_TRIES)) {
+            *ret_gone = gone;
+            return prop_session_refused(u->to.session, &a, "commit upload", "upload-session-lost",
+                                        err);
+        }
+        if (tries == COMMIT_TRIES || (rc < 0 && !prop_http_transient(rc, NULL, &failure))) {
+            if (err != NULL)
+                *err = failure;
+            return rc;
+        }
+        rc = wait_to_ask(u, tries - 1, rc == 0 ? &a : NULL, err);
+        if (rc < 0)
+            return rc;
     }
 }
 
@@ -329,6 +328,8 @@ int prop_upload_finish(struct prop_upload *u, const struct prop_digest *digest, 
     int rc = u->lost ? prop_err_set(err, PROP_E_BUG, "an upload was finished after it failed")
                      : finish(u, digest, err);
 
+    if (rc == 0)
+        atomic_store(&u->to.session->stalls, 0);
     if (rc < 0)
         prop_upload_abort(u);
     else

@@ -29,11 +29,12 @@ struct prop_upload {
     unsigned sessions, failures, rewinds;
     bool renewed;             /* a 401 was answered, without getting further since */
     bool lost;                /* needs bytes that are gone */
-    bool unreachable;         /* nobody is there to take a DELETE */
 };
 
 /* --- upload_session.c --- */
 
+/* "<location>?digest=..."; NULL when memory is out. */
+char *prop_upload_commit_url(const char *location, const struct prop_digest *digest);
 /* POST, unless there is a session. */
 int prop_upload_open(struct prop_upload *u, struct prop_err *err);
 /* How far did the registry get? `ret` false: it cannot be told, the session is of no use. */

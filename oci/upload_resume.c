@@ -9,6 +9,7 @@
 #define TRIES_MAX 3      /* without the registry getting further */
 #define FAILURES_MAX 64  /* in all */
 #define SESSIONS_MAX 3
+#define STALLS_MAX 2 /* until a blob is done; each costs the whole time that a silence is borne */
 #define CHUNK_LEAST (64u << 10)
 
 static int fail_as(const struct prop_err *why, struct prop_err *err)
@@ -72,10 +73,8 @@ static int resync(struct prop_upload *u, const struct prop_err *why, struct prop
     bool known = false;
     int rc = prop_upload_ask(u, &offset, &known, err);
 
-    if (rc < 0) {
-        u->unreachable = rc == PROP_E_NETWORK;
+    if (rc < 0)
         return rc;
-    }
     return known ? go_back(u, offset, why, err) : prop_upload_start_over(u, why, err);
 }
 
@@ -140,6 +139,14 @@ static int wait_a_little(struct prop_upload *u, const struct prop_http_answer *a
     return rc;
 }
 
+/* A registry that stopped reading, or does not answer: a new connection may do. (When the time is over the
+ * wait before it tells.) */
+static bool is_stall(struct prop_upload *u, int rc, const struct prop_err *failure)
+{
+    return rc == PROP_E_NETWORK && strcmp(prop_err_id(failure), "timeout") == 0 &&
+           atomic_fetch_add(&u->to.session->stalls, 1) < STALLS_MAX;
+}
+
 int prop_upload_recover(struct prop_upload *u, int rc, const struct prop_http_answer *a,
                         const struct prop_err *failure, struct prop_err *err)
 {
@@ -151,10 +158,8 @@ int prop_upload_recover(struct prop_upload *u, int rc, const struct prop_http_an
         (void)reason(u, a, &why);
     } else {
         why = *failure;
-        if (!prop_http_transient(rc, NULL, failure)) {
-            u->unreachable = rc == PROP_E_NETWORK;
+        if (!prop_http_transient(rc, NULL, failure) && !is_stall(u, rc, failure))
             return fail_as(&why, err);
-        }
         if (u->tries > 0) /* twice in a row: perhaps an answer that a reset swallowed */
             (void)shrink(u);
         rc = 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define DROP_MS 3000u
+#define DROP_STOPPED_MS 900u /* somebody waits for the process to end */
 
 int prop_upload_location(const struct prop_session *s, const struct prop_http_answer *a,
                          char **location, struct prop_err *err)
@@ -57,8 +58,9 @@ int prop_upload_open(struct prop_upload *u, struct prop_err *err)
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
     struct prop_session *s = u->to.session;
     prop_auto_free char *url = NULL;
-    /* an upload session that nobody uses costs nothing, so asking twice is fine */
-    struct prop_http_request rq = { .method = "POST", .idempotent = true };
+    /* an upload session that nobody uses costs little, so asking twice is fine */
+    struct prop_http_request rq = { .method = "POST", .idempotent = true,
+                                    .grace_ms = PROP_UPLOAD_GRACE_MS };
     int rc;
 
     if (u->location != NULL)
@@ -122,34 +124,56 @@ int prop_upload_ask(struct prop_upload *u, uint64_t *ret_offset, bool *ret, stru
     return 0;
 }
 
-/* An upload nobody will use: a courtesy, the registry would drop it by itself some day. It is not worth a
- * long wait, and neither a signal nor a failure beside it stops it. */
-static void drop(const struct prop_session *s, const char *location,
-                 const struct prop_secret *authorization)
+/* Some registries want more than "push" for it: what the 401 names is asked for then. */
+static void delete_by(struct prop_http *h, const struct prop_upload_to *to, const char *location)
 {
+    struct prop_session *s = to->session;
+    prop_auto_free char *more = prop_asprintf("repository:%s:delete", to->path);
+    prop_auto_free char *scope = more != NULL ? prop_scope_unite(to->scope, more) : NULL;
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
-    struct prop_http_config config = s->config;
-    struct prop_http_request rq = { .method = "DELETE", .url = location,
-                                    .authorization = authorization };
+    struct prop_http_request rq = { .method = "DELETE", .url = location, .idempotent = true };
+    bool again = false;
+    int rc;
+
+    if (scope == NULL)
+        return;
+    rq.authorization = prop_session_authorization(s, scope);
+    if (rq.authorization == NULL)
+        rq.authorization = prop_session_authorization(s, to->scope);
+    rc = prop_http_do(h, &rq, &a, NULL);
+    if (rc == 0)
+        rc = prop_session_renew_by(s, h, &a, rq.authorization, scope, &again, NULL);
+    if (rc == 0 && again) {
+        rq.authorization = prop_session_authorization(s, scope);
+        rc = prop_http_do(h, &rq, &a, NULL);
+    }
+    if (rc == PROP_E_NETWORK)
+        atomic_store(&s->deaf, true);
+}
+
+void prop_upload_drop(const struct prop_upload_to *to, const char *location)
+{
+    struct prop_http_config config = to->session->config;
+    uint64_t ms = prop_stop_requested() ? DROP_STOPPED_MS : DROP_MS;
     struct prop_http *h = NULL;
 
+    if (atomic_load(&to->session->deaf))
+        return;
     config.cancel = NULL;
-    config.max_retries = 0;
-    config.connect_timeout_ms = DROP_MS;
-    config.deadline_ms = prop_now_ms() + DROP_MS;
+    config.max_retries = 1;
+    config.connect_timeout_ms = ms;
+    config.deadline_ms = prop_now_ms() + ms;
     prop_stop_hold();
     if (prop_http_new(&config, &h, NULL) == 0)
-        (void)prop_http_do(h, &rq, &a, NULL);
+        delete_by(h, to, location);
     prop_stop_release();
     prop_http_free(h);
 }
 
 void prop_upload_close(struct prop_upload *u)
 {
-    struct prop_session *s = u->to.session;
-
-    if (u->location != NULL && !u->unreachable)
-        drop(s, u->location, prop_session_authorization(s, u->to.scope));
+    if (u->location != NULL)
+        prop_upload_drop(&u->to, u->location);
     prop_free(u->location);
     u->location = NULL;
 }

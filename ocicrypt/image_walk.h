@@ -1,6 +1,6 @@
-/* An image, or every image of an index, from one place to another: the manifests are read and checked
- * first, then each is worked on, then what changed is written, children before their index. For
- * encrypting, decrypting and rewrapping, which differ in what is done to one image. */
+/* An image, or every image of an index and the indexes inside it, from one place to another: the manifests
+ * are read and checked first, then each is worked on, then what changed is written, children before their
+ * index. For encrypting, decrypting and rewrapping, which differ in what is done to one image. */
 #ifndef PROP_OCICRYPT_IMAGE_WALK_H
 #define PROP_OCICRYPT_IMAGE_WALK_H
 
@@ -22,6 +22,7 @@ struct prop_walk_image {
     struct prop_digest digest; /* as read; the one written once the walk is over */
     uint64_t size;
     json_t *entry;             /* its descriptor in the index, borrowed; NULL for an image alone */
+    json_t *place;             /* the entry that says its platform: `entry`, or an index's around it */
     bool chosen;
     bool changed;              /* `m` is to be written, not `bytes` */
 };
@@ -55,8 +56,8 @@ struct prop_walk_result {
     bool index;                          /* what was written is one */
 };
 /* The name is not given. Fails: PROP_E_NOTFOUND (id "platform-not-found"), PROP_E_USAGE (id
- * "not-an-index" platforms of an image alone, "bad-platform"), PROP_E_UNSUPPORTED (id
- * "nested-index"), PROP_E_LIMIT, what the callbacks fail with. */
+ * "not-an-index" platforms of an image alone, "bad-platform"), PROP_E_LIMIT (id
+ * "nested-index" too deep), what the callbacks fail with. */
 int prop_image_walk(const struct prop_walk *w, struct prop_walk_result *ret, struct prop_err *err);
 
 /* Every blob of an image as it is: config and layers. */

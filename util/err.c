@@ -34,6 +34,10 @@ static const char *code_name(enum prop_code code)
     return "internal-error";
 }
 
+/* For callers that want no message: prop_err_wrap and prop_err_hint return the code of the failure they
+ * speak of, and without an object it would be lost. */
+static _Thread_local enum prop_code latest = PROP_E_BUG;
+
 static void begin(struct prop_err *err, enum prop_code code, const char *id)
 {
     err->code = code;
@@ -55,6 +59,7 @@ static void format(char *out, size_t size, const char *fmt, va_list ap)
 
 int prop_err_set(struct prop_err *err, enum prop_code code, const char *fmt, ...)
 {
+    latest = code;
     if (err) {
         va_list ap;
         va_start(ap, fmt);
@@ -67,6 +72,7 @@ int prop_err_set(struct prop_err *err, enum prop_code code, const char *fmt, ...
 
 int prop_err_set_id(struct prop_err *err, enum prop_code code, const char *id, const char *fmt, ...)
 {
+    latest = code;
     if (err) {
         va_list ap;
         va_start(ap, fmt);
@@ -80,6 +86,7 @@ int prop_err_set_id(struct prop_err *err, enum prop_code code, const char *id, c
 int prop_err_sys(struct prop_err *err, enum prop_code code, const char *fmt, ...)
 {
     int saved = errno;
+    latest = code;
     if (err) {
         va_list ap;
         va_start(ap, fmt);
@@ -105,7 +112,7 @@ int prop_err_nomem(struct prop_err *err)
 int prop_err_wrap(struct prop_err *err, const char *fmt, ...)
 {
     if (!err)
-        return PROP_E_BUG;
+        return latest;
     char context[512];
     va_list ap;
     va_start(ap, fmt);
@@ -127,7 +134,7 @@ int prop_err_wrap(struct prop_err *err, const char *fmt, ...)
 int prop_err_hint(struct prop_err *err, const char *fmt, ...)
 {
     if (!err)
-        return PROP_E_BUG;
+        return latest;
     if (!err->hint[0]) {
         va_list ap;
         va_start(ap, fmt);

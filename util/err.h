@@ -4,7 +4,8 @@
  * and tests the int it gets back (0, or a negative enum prop_code). Success leaves the object as
  * it was. The function where a failure happens calls prop_err_set; callers that know more context
  * put it in front with prop_err_wrap ("push 'host/app:1': upload layer 2 of 3: reset by peer").
- * Nothing here allocates, and nothing has to be freed. `err` may be NULL everywhere.
+ * Nothing here allocates, and nothing has to be freed. `err` may be NULL everywhere: prop_err_wrap and
+ * prop_err_hint then return the code of this thread's latest failure.
  */
 #ifndef PROP_UTIL_ERR_H
 #define PROP_UTIL_ERR_H

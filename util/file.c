@@ -70,13 +70,30 @@ int prop_file_read(const char *path, struct prop_buf *out, struct prop_err *err)
     }
 }
 
+/* As read(), also into pages that system calls cannot write to (prop_secret_hide). */
+static ssize_t read_secret(int fd, uint8_t *to, size_t len)
+{
+    uint8_t piece[4096];
+    ssize_t n = read(fd, to, len);
+
+    if (n >= 0 || errno != EFAULT)
+        return n;
+    n = read(fd, piece, len < sizeof piece ? len : sizeof piece);
+    if (n > 0)
+        memcpy(to, piece, (size_t)n);
+    int cause = errno;
+    prop_wipe(piece, sizeof piece);
+    errno = cause;
+    return n;
+}
+
 /* Read up to the secret's length; more than that is an error, less cuts it. */
 static int fill_secret(int fd, const char *path, struct prop_secret *s, size_t max,
                        struct prop_err *err)
 {
     size_t len = 0;
     for (;;) {
-        ssize_t n = read(fd, prop_secret_bytes(s) + len, prop_secret_len(s) - len);
+        ssize_t n = read_secret(fd, prop_secret_bytes(s) + len, prop_secret_len(s) - len);
         if (n < 0 && errno == EINTR) {
             int rc = prop_stop_check(err);
             if (rc != 0)

@@ -12,7 +12,7 @@
 #define PROP_LIMIT_ERROR_BODY (64u << 10)    /* what is read of a refusal */
 #define PROP_LIMIT_KEY_FILE (64u << 10)
 #define PROP_LIMIT_POLICY (1u << 20)
-#define PROP_LIMIT_TASK_FILE (1u << 20)
+#define PROP_LIMIT_TASK_FILE (16u << 20)     /* with a module inside */
 #define PROP_LIMIT_CRED_FILE (4u << 20)
 #define PROP_LIMIT_ANNOTATION (1u << 20)     /* one annotation's value */
 #define PROP_LIMIT_LAYERS 4096               /* layers of one manifest */

@@ -41,6 +41,16 @@ void prop_secret_free(struct prop_secret *s);
 PROP_DEFINE_AUTO(struct prop_secret *, prop_secret_free)
 #define prop_auto_secret __attribute__((cleanup(prop_secret_free_p)))
 
+/* Process-wide: from now on secrets lie in pages that the kernel takes out of its own map
+ * (memfd_secret), where it can do that and the limit of locked memory allows. System calls may then
+ * not read from or write into a secret (EFAULT): prop_file_read_secret knows another way. For the
+ * guest, which gives no secret to a system call. */
+void prop_secret_hide(void);
+
+/* Bytes of a core dump that stop every kind of it: too few for a file, and the one value at which the
+ * kernel starts no program to take the dump either. At 0 it would (core(5), linux/fs/coredump.c). */
+#define PROP_SECRET_CORE_LIMIT 1
+
 /* Process-wide, called once by each tool before anything else: no core dumps, no ptrace by
  * others, jansson's memory is wiped when freed, umask 077 for what we create. */
 void prop_secret_harden_process(void);

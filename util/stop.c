@@ -6,6 +6,7 @@
 
 static volatile sig_atomic_t stop_signal;
 static atomic_int held; /* they nest, and threads may hold at once */
+static _Thread_local const atomic_bool *watched;
 
 void prop_stop_request(int signal_number)
 {
@@ -27,8 +28,15 @@ void prop_stop_release(void)
     (void)atomic_fetch_sub(&held, 1);
 }
 
+void prop_stop_watch(const atomic_bool *flag)
+{
+    watched = flag;
+}
+
 int prop_stop_check(struct prop_err *err)
 {
+    if (watched && atomic_load(watched))
+        return prop_err_set_id(err, PROP_E_INTERRUPTED, "stopped", "it was stopped");
     if (!stop_signal || atomic_load(&held) > 0)
         return 0;
     return prop_err_set(err, PROP_E_INTERRUPTED, "interrupted by signal %d", (int)stop_signal);

@@ -5,6 +5,7 @@
 
 #include "util/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,10 @@ int prop_stop_check(struct prop_err *err);
  * stopped by the signal that ended it. (A second signal still ends the process.) */
 void prop_stop_hold(void);
 void prop_stop_release(void);
+
+/* For one thread, where many work on things of their own: prop_stop_check in this thread fails too
+ * (PROP_E_INTERRUPTED, id "stopped") while `flag` is set. Borrowed until it is called with NULL. */
+void prop_stop_watch(const atomic_bool *flag);
 
 /* How far a transfer got; rooms call it when it is not NULL. `total` 0 = unknown. */
 struct prop_progress {

@@ -26,8 +26,9 @@ static void install_signals(void)
     sa.sa_handler = on_signal;
     (void)sigaction(SIGINT, &sa, NULL);
     (void)sigaction(SIGTERM, &sa, NULL);
-    sa.sa_handler = SIG_IGN; /* a closed pipe is an error of write, not the end */
+    sa.sa_handler = SIG_IGN; /* a closed pipe is an error of write, not the end; so is a file limit */
     (void)sigaction(SIGPIPE, &sa, NULL);
+    (void)sigaction(SIGXFSZ, &sa, NULL);
 }
 
 /* A descriptor that came closed would be the next socket or file we open, and what is meant for

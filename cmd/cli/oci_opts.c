@@ -1,6 +1,8 @@
 /* Registry options of the command line, handed to the image rooms. */
 #include "cmd/cli/oci_opts.h"
 
+#include "util/text.h"
+
 #include <limits.h>
 #include <string.h>
 
@@ -21,7 +23,9 @@ void prop_oci_opts_fill(struct prop_cli *cli, struct prop_oci_opts *o,
     ret->ca_cert = o->registry_ca;
     ret->cert_dir = o->cert_dir;
     ret->stall_timeout_ms = o->registry_timeout_ms;
-    ret->total_timeout_ms = o->timeout_ms;
+    /* one end for all that the command asks of registries, however many connections that takes */
+    if (o->timeout_ms > 0 && o->timeout_ms < UINT64_MAX - prop_now_ms())
+        ret->deadline_ms = prop_now_ms() + o->timeout_ms;
     ret->parallel = o->parallel > UINT_MAX ? UINT_MAX : (unsigned)o->parallel;
     ret->warn = warn;
     ret->warn_ctx = cli;

@@ -52,7 +52,7 @@ struct prop_oci_opts {
 #define PROP_OCI_OPTIONS(type, member)                                                             \
     PROP_OCI_OPTIONS_UNTIMED(type, member),                                                        \
     { "timeout", 0, PROP_OPT_DURATION, "TIME",                                                     \
-      "give up on registries after so long, retries included (default: no end)",                   \
+      "give up on registries so long after the start, retries included (default: no end)",                   \
       offsetof(type, member.timeout_ms), "PROP_TIMEOUT", NULL, false }
 
 /* Fill what the image rooms take. `ret` borrows from `o` and `cli`: both must outlive it. */

@@ -4,6 +4,7 @@
 #include "cmd/proppush/verbs.h"
 
 #include "cmd/cli/oci_opts.h"
+#include "oci/index_tree.h"
 #include "oci/referrers.h"
 #include "ocicrypt/image_walk.h"
 #include "util/limits.h"
@@ -63,9 +64,34 @@ static json_t *describe_list(json_t *list)
     return out;
 }
 
+static int describe_children(struct prop_src *src, json_t *list, unsigned depth,
+                             struct prop_err *err);
+
+/* An index inside an index. */
+static int describe_nested(struct prop_src *src, json_t *entry, const struct prop_buf *bytes,
+                           unsigned depth, struct prop_err *err)
+{
+    prop_auto_json json_t *index = NULL;
+    json_t *list;
+    int rc = prop_json_parse(prop_buf_str(bytes), bytes->len, "an index", &index, err);
+
+    if (rc < 0)
+        return rc;
+    if (depth + 1 >= PROP_INDEX_DEPTH)
+        return prop_err_set_id(err, PROP_E_LIMIT, "nested-index",
+                               "indexes stand inside each other more than %d deep",
+                               PROP_INDEX_DEPTH);
+    list = describe_list(json_object_get(index, "manifests"));
+    (void)json_object_del(entry, "encrypted");
+    if (json_object_set_new(entry, "manifests", list) < 0)
+        return prop_err_nomem(err);
+    return describe_children(src, list, depth + 1, err);
+}
+
 /* The layers of one image of an index, and whether they are encrypted. Partial copies lack images.
  */
-static int describe_child(struct prop_src *src, json_t *entry, struct prop_err *err)
+static int describe_child(struct prop_src *src, json_t *entry, unsigned depth,
+                          struct prop_err *err)
 {
     prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
     prop_auto_manifest struct prop_manifest m = { 0 };
@@ -78,11 +104,11 @@ static int describe_child(struct prop_src *src, json_t *entry, struct prop_err *
 
     if (rc < 0)
         return rc;
-    if (proppush_is_index(d.media_type))
-        return 0;
     rc = prop_src_child(src, &d, &bytes, &type, &failure);
     if (rc == PROP_E_NOTFOUND)
         return json_object_set_new(entry, "missing", json_true()) < 0 ? prop_err_nomem(err) : 0;
+    if (rc == 0 && prop_is_index(type))
+        return describe_nested(src, entry, &bytes, depth, err);
     if (rc == 0)
         rc =
             prop_manifest_parse(bytes.data, bytes.len, type, "an image of the index", &m, &failure);
@@ -98,13 +124,14 @@ static int describe_child(struct prop_src *src, json_t *entry, struct prop_err *
     return json_object_set_new(entry, "layers", layers) < 0 ? prop_err_nomem(err) : 0;
 }
 
-static int describe_children(struct prop_src *src, json_t *list, struct prop_err *err)
+static int describe_children(struct prop_src *src, json_t *list, unsigned depth,
+                             struct prop_err *err)
 {
     size_t i;
     json_t *entry;
 
     json_array_foreach(list, i, entry) {
-        int rc = describe_child(src, entry, err);
+        int rc = describe_child(src, entry, depth, err);
 
         if (rc < 0)
             return prop_err_wrap(err, "image %zu of %zu", i + 1, json_array_size(list));
@@ -126,7 +153,7 @@ static int describe(const char *name, const struct seen *s, json_t **ret, struct
     prop_auto_json json_t *doc = NULL;
     prop_auto_manifest struct prop_manifest checked = { 0 };
     char text[PROP_DIGEST_TEXT];
-    bool index = proppush_is_index(s->type);
+    bool index = prop_is_index(s->type);
     const char *member = index ? "manifests" : "layers";
     int rc = prop_json_parse(prop_buf_str(&s->bytes), s->bytes.len, "the manifest", &manifest, err);
 
@@ -148,7 +175,7 @@ static int describe(const char *name, const struct seen *s, json_t **ret, struct
         if (json_object_get(manifest, kept[i]) != NULL)
             (void)json_object_set(doc, kept[i], json_object_get(manifest, kept[i]));
     if (index)
-        rc = describe_children(s->src, json_object_get(doc, member), err);
+        rc = describe_children(s->src, json_object_get(doc, member), 0, err);
     if (rc == 0)
         *ret = PROP_TAKE(doc);
     return rc;
@@ -210,17 +237,21 @@ static const char *layer_label(const json_t *layer)
     return json_is_true(json_object_get(layer, "encrypted")) ? "encrypted" : "layer";
 }
 
-static void print_list(FILE *out, const json_t *doc, const char *member, const char *label)
+/* The layers of an image stand below it, and so do the images of an index inside an index. */
+static void print_list(FILE *out, const json_t *list, const char *label, unsigned depth)
 {
-    size_t i, j;
-    json_t *entry, *layer;
+    char shown[48];
+    size_t i;
+    json_t *entry;
 
-    json_array_foreach(json_object_get(doc, member), i, entry) {
-        print_entry(out, label != NULL ? label : layer_label(entry), entry);
-        json_array_foreach(json_object_get(entry, "layers"), j, layer)
-            print_entry(out, json_is_true(json_object_get(layer, "encrypted")) ? "  encrypted"
-                                                                               : "  layer",
-                        layer);
+    json_array_foreach((json_t *)(uintptr_t)list, i, entry) {
+        const json_t *inside = json_object_get(entry, "manifests");
+        const char *text = label == NULL ? layer_label(entry) : inside != NULL ? "index" : label;
+
+        (void)snprintf(shown, sizeof(shown), "%*s%s", (int)(2 * depth), "", text);
+        print_entry(out, shown, entry);
+        print_list(out, json_object_get(entry, "layers"), NULL, depth + 1);
+        print_list(out, inside, label, depth + 1);
     }
 }
 
@@ -243,9 +274,9 @@ static void print_image(const json_t *doc, void *stream)
                       text_of(subject, "digest", shown, sizeof(shown)));
     if (json_object_get(doc, "config") != NULL)
         print_entry(out, "config", json_object_get(doc, "config"));
-    print_list(out, doc, "layers", NULL);
-    print_list(out, doc, "manifests", "manifest");
-    print_list(out, doc, "referrers", "referrer");
+    print_list(out, json_object_get(doc, "layers"), NULL, 0);
+    print_list(out, json_object_get(doc, "manifests"), "manifest", 0);
+    print_list(out, json_object_get(doc, "referrers"), "referrer", 0);
 }
 
 static int collect(void *ctx, const void *data, size_t len, struct prop_err *err)

@@ -7,8 +7,9 @@ trap 'exit 130' INT TERM
 REGISTRY_AUTH_FILE=$private/auth.json
 export REGISTRY_AUTH_FILE
 printf '{}' >"$REGISTRY_AUTH_FILE"
+registry=${ref#docker://}
 if [ -n "${REGISTRY_PASSWORD:-}" ]; then
     printf '%s' "$REGISTRY_PASSWORD" |
-        proppush login --quiet --username "${REGISTRY_USER:?the registry user}" --password-stdin "${ref%%/*}" >&2
+        proppush login --quiet --username "${REGISTRY_USER:?the registry user}" --password-stdin "${registry%%/*}" >&2
     unset REGISTRY_PASSWORD
 fi

@@ -211,11 +211,13 @@ def test_an_image_that_cannot_be_encrypted_stops_all(box, encrypt):
 def test_indexes_that_are_none(box, encrypt):
     layout = Layout(box / "img")
     image = layout.image([layer("one")])
-    inner = layout.index([(image, AMD)])
+    deep = image
+    for _ in range(9):
+        deep = layout.index([(deep, AMD)])
     short = {**image, "size": image["size"] - 1}
     other = {**image, "digest": "sha256:" + "0" * 64}
     for n, (entries, code, status) in enumerate([
-            ([], "empty-index", 3), ([(inner, AMD)], "nested-index", 9), ([(other, AMD)], "blob-not-found", 8),
+            ([], "empty-index", 3), ([(deep, AMD)], "nested-index", 9), ([(other, AMD)], "blob-not-found", 8),
             ([(short, AMD)], "size-mismatch", 4),
             ([({**image, "mediaType": "application/vnd.example.v1+json"}, AMD)], "media-type-mismatch", 3)]):
         name = f"t{n}"
@@ -228,6 +230,21 @@ def test_indexes_that_are_none(box, encrypt):
     path.write_bytes(path.read_bytes().replace(b"layers", b"Layers"))
     layout.name(index, "damaged")
     assert encrypt("oci:img:damaged", "oci:enc:v1", ok=4).error()["code"] == "digest-mismatch"
+
+
+def test_indexes_inside_an_index(box, encrypt, decrypt):
+    """All images are encrypted, wherever they stand; decrypting gives back every byte."""
+    layout = Layout(box / "img")
+    one, two, three = (layout.image([layer(n)]) for n in ("one", "two", "three"))
+    inner = layout.index([(two, AMD), (three, ARM6)])
+    layout.name(layout.index([(one, AMD), (layout.index([(inner, None)]), None)], annotations={"k": "v"}))
+    r = encrypt("oci:img:v1", "oci:enc:v1").json()
+    assert r["layers"] == 3
+    outer = named(box / "enc")[2]
+    nested = opened(box / "enc").read(opened(box / "enc").read(outer["manifests"][1])["manifests"][0])
+    for entry in [outer["manifests"][0], *nested["manifests"]]:
+        assert opened(box / "enc").read(entry)["layers"][0]["mediaType"].endswith("+encrypted")
+    assert decrypt("oci:enc:v1", "oci:back:v1").json()["digest"] == named(box / "img")[1]["digest"]
 
 
 def test_the_same_image_twice(box, encrypt, decrypt):

@@ -3,12 +3,13 @@ import http.client
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 import urllib.parse
 
 import pytest
 
-from conftest import VECTORS, need
+from conftest import BIN, VECTORS, need
 from images import Layout, named, opened
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "helpers"))
@@ -111,7 +112,7 @@ def test_what_is_there_is_not_sent_again(box):
     with fs.FaultServer() as s:
         for _ in range(2):
             push(box, "--form", "oras", ADDITION, f"{s.host}/a/b:v1")
-        assert s.count("PATCH", ".") == 2 and s.count("POST", ".") == 2  # layer and config, once
+        assert s.count("PUT", "/uploads/") == 2 and s.count("POST", ".") == 2  # layer and config, once
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -438,6 +439,61 @@ def test_a_race_on_the_fallback_tag(box):
         (box / "x.txt").write_text("x")
         e = refused(box, "push", "x.txt:text/plain", "--subject", GOLDEN, f"{s.host}/a/b:x", code=6, id="referrers-race")
         assert "again" in e["hint"] and ("a/b", "x") not in s.manifests
+
+
+def test_what_another_writer_lost_is_put_back(box):
+    """A slow writer's list lacks what was added since he read it: ours, and what we saw of others."""
+    with fs.FaultServer() as s:
+        push(box, ADDITION, f"{s.host}/a/b:v1")
+        first = attach(box, f"{s.host}/a/b:one", GOLDEN, "one")
+        tag, calls = ("a/b", "sha256-" + GOLDEN[7:]), []
+        old = s.manifests[tag]
+
+        def forget_all(h):
+            calls.append(h.path)
+            if len(calls) == 2:  # after ours was written, when it is looked at again
+                late = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:" + "e" * 64, "size": 1}
+                body = json.dumps({"schemaVersion": 2, "mediaType": old[1], "manifests": [late]}).encode()
+                s.manifests[tag] = body, old[1]
+            return False
+        s.fault("GET", "/manifests/sha256-", forget_all, times=10**6)
+        second = attach(box, f"{s.host}/a/b:two", GOLDEN, "two")
+        found = json.loads(s.manifests[tag][0])["manifests"]
+        assert {d["digest"] for d in found} == {first["digest"], second["digest"], "sha256:" + "e" * 64}
+        # what was deleted meanwhile stays away
+        calls.clear()
+        s.rules.clear()
+
+        def deleted(h):
+            calls.append(h.path)
+            if len(calls) == 2:
+                s.manifests.pop(("a/b", first["digest"]))
+                s.manifests[tag] = old[0].replace(b"sha256:" + first["digest"][7:].encode(), b"sha256:" + b"d" * 64), old[1]
+            return False
+        s.fault("GET", "/manifests/sha256-", deleted, times=10**6)
+        third = attach(box, f"{s.host}/a/b:three", GOLDEN, "three")
+        found = {d["digest"] for d in json.loads(s.manifests[tag][0])["manifests"]}
+        assert third["digest"] in found and second["digest"] in found and first["digest"] not in found
+
+
+def test_ten_writers_at_once(box, registry):
+    """Every one of ten pushes that refer to one image is listed, whoever overwrites whom."""
+    name = f"{registry.host}/team/app"
+    push(box, ADDITION, f"{name}:v1")
+    for turn in range(2):
+        runs = []
+        for i in range(10):
+            (box / f"{turn}-{i}.txt").write_text(f"{turn} {i}")
+            runs.append(subprocess.Popen([BIN / "proppush", "push", f"{turn}-{i}.txt:text/plain", "--subject", GOLDEN,
+                                          f"{name}:a{turn}-{i}", "--json"], env=box.env, cwd=box.path,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        told = []
+        for p in runs:
+            out, err = p.communicate(timeout=120)
+            assert p.returncode == 0, err
+            told.append(json.loads(out)["digest"])
+        found = [d["digest"] for d in box.run("proppush", "referrers", f"{name}:v1", "--json").json()["referrers"]]
+        assert set(told) <= set(found) and len(found) == len(set(found)) == 10 * (turn + 1)
 
 
 def test_bad_lists_of_referrers(box):

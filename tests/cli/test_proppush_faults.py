@@ -65,7 +65,7 @@ def test_plain_push_and_its_requests(box, server):
     assert fs.digest_of(server.manifests["team/app", "v1"][0]) == GOLDEN
     assert all(r.headers.get("Content-Length") for r in server.requests if r.method == "PATCH")
     seen = [(r.method, r.path.split("?")[0].rsplit("/", 1)[0]) for r in server.requests]
-    assert [m for m, _ in seen].count("PATCH") == 2
+    assert [m for m, _ in seen].count("PATCH") == 1  # the layer; the config goes with its PUT
     assert seen[-2:] == [("PUT", "/v2/team/app/manifests")] * 2
     assert server.requests[-2].path.endswith(GOLDEN) and server.requests[-1].path.endswith("/v1")
     assert all("Expect" not in r.headers for r in server.requests)
@@ -308,8 +308,9 @@ def test_stalled_server(box, server):
     server.rules.clear()
     server.blobs.clear()
     server.manifests.clear()
-    server.fault("PATCH", ".", fs.stall)
+    server.fault("PATCH", ".", fs.stall, times=9)
     push_refused(box, server, 6, "timeout", *short)
+    assert server.uploads == {} and server.count("PATCH", ".") == 3
 
 
 def test_upload_cut_and_refused_early(box, server):
@@ -421,6 +422,40 @@ def test_insecure_registry_and_proxy(box, server):
         box.run("proppush", "inspect", ref(server), env={variable: "http://127.0.0.1:1"})
 
 
+@pytest.mark.parametrize("entry, direct", [
+    ("registry.invalid", True), (".invalid", True), ("invalid", True), ("*", True), ("registry.invalid:5000", True),
+    ("a.example, registry.invalid", True), ("a.example registry.invalid.", True), ("REGISTRY.invalid", True),
+    ("registry.invalid:5001", False), ("istry.invalid", False), ("y.registry.invalid", False), ("", False), (",, ,", False)])
+def test_no_proxy_forms(box, server, entry, direct):
+    """What is named in NO_PROXY is asked itself (and is not there); other hosts through the proxy."""
+    server.put_image("team/app", "v1")
+    for variable in ("NO_PROXY", "no_proxy"):
+        server.requests.clear()
+        r = box.run("proppush", "inspect", "docker://registry.invalid:5000/team/app:v1", "--insecure-registry", "registry.invalid",
+                    env={"http_proxy": server.url, variable: entry}, ok=None)
+        assert (r.returncode, len(server.requests)) == ((6, 0) if direct else (0, 1)), (variable, r.err)
+
+
+@pytest.mark.parametrize("entry, direct", [
+    ("192.0.2.0/24", True), ("192.0.2.7", True), ("192.0.2.7:5000", True), ("192.0.0.0/8", True), ("192.0.2.7/32", True),
+    ("192.0.2.8", False), ("192.0.3.0/24", False), ("192.0.2.7:80", False), ("192.0.2.0/x", False), ("192.0.2.0/33", False)])
+def test_no_proxy_networks(box, server, entry, direct):
+    """192.0.2.0/24 is for documents: nobody is there, and no name has to be looked up."""
+    server.put_image("team/app", "v1")
+    r = box.run("proppush", "inspect", "docker://192.0.2.7:5000/team/app:v1", "--insecure-registry", "192.0.2.7", "--timeout",
+                "600ms" if direct else "30s", env={"http_proxy": server.url, "NO_PROXY": entry}, ok=None)
+    assert (r.returncode, len(server.requests)) == ((6, 0) if direct else (0, 1)), r.err
+
+
+def test_a_proxy_that_refuses(box, server):
+    """A tunnel to a TLS registry: the mock has no CONNECT. Told as the proxy's answer, and not tried again."""
+    e = refused(box, "inspect", "docker://registry.invalid/team/app:v1", env={"https_proxy": server.url}, code=6, id="proxy")
+    assert "501" in e["message"]
+    assert server.requests == []
+    with_password = server.url.replace("http://", f"http://bob:{SECRET}@")
+    refused(box, "inspect", "docker://registry.invalid/team/app:v1", env={"HTTPS_PROXY": with_password}, code=6, id="proxy")
+
+
 def test_nobody_there(box):
     from conftest import free_port
     host = f"127.0.0.1:{free_port()}"
@@ -478,6 +513,14 @@ def test_tags_pages(box, server):
     server.fault("GET", "/tags/", first)
     server.fault("GET", "/tags/", fs.status(200, b'{"name":"team/app","tags":["c"]}'))
     assert box.run("proppush", "list-tags", ref(server, "team/app")).out.split() == ["a", "b", "c"]
+    # the right one of several links, in one header or in two
+    for links in (['</x?a=1>; rel="prev", </v2/team/app/tags/list?last=z>; title="a, b"; rel="next"'],
+                  ['</x?a=1>; rel=prev', '</v2/team/app/tags/list?last=z>; rel=next'], ['</v2/team/app/tags/list?last=z>;rel="last next"']):
+        server.fault("GET", "/tags/", fs.status(200, b'{"name":"team/app","tags":["a"]}', {"Link": links}))
+        server.fault("GET", "/tags/list.last=z", fs.status(200, b'{"name":"team/app","tags":["z"]}'))
+        assert box.run("proppush", "list-tags", ref(server, "team/app")).out.split() == ["a", "z"]
+    server.fault("GET", "/tags/", fs.status(200, b'{"name":"team/app","tags":["a"]}', {"Link": '</x>; rel="prev"'}))
+    assert box.run("proppush", "list-tags", ref(server, "team/app")).out.split() == ["a"]
     server.fault("GET", "/tags/", fs.status(200, b'{"name":"team/app","tags":null}'))
     assert box.run("proppush", "list-tags", ref(server, "team/app")).out == ""
     server.fault("GET", "/tags/", fs.status(200, b"{}", {"Link": '<http://127.0.0.2/x>; rel="next"'}))

@@ -123,10 +123,107 @@ def test_bad_choices(box):
     assert not (box / "out").exists() and not (box / "out.wasm").exists()
 
 
-def test_nested_index_is_refused(box):
-    src, inner, _ = make(box)
-    src.name(src.index([(inner, None)]), "outer")
-    refused(box, "copy", "oci:src:outer", "oci:out:v1", code=9, id="nested-index")
+def nested(box, name="src"):
+    """(layout, outer, inner, images): amd64 outside; arm64 and wasm in an index of their own, and one below that."""
+    src = Layout(box / name)
+    images = [src.image([layer(f"for {p['architecture']}")]) for p in PLATFORMS[:2]]
+    wasm = b"\0asm\1\0\0\0\0\2\1x"
+    images.append(src.image([("application/wasm", wasm, wasm)]))
+    lowest = src.index([(images[2], PLATFORMS[2])], annotations={"depth": "2"})
+    inner = src.index([(images[1], PLATFORMS[1]), (lowest, None)], annotations={"depth": "1"})
+    outer = src.index([(images[0], PLATFORMS[0]), (inner, None)], annotations={"depth": "0"})
+    src.name(outer)
+    return src, outer, inner, images
+
+
+def test_indexes_inside_an_index(box, registry):
+    """Through every kind of place and back, byte for byte."""
+    _, outer, _, images = nested(box)
+    chain = ["oci:src:v1", f"{registry.host}/n/index:v1", "dir:flat", "oci-archive:it.tar:v1", f"{registry.host}/n/two:v1",
+             "oci:back:v1"]
+    for a, b in zip(chain, chain[1:]):
+        r = box.run("proppush", "copy", a, b, "--json").json()
+        assert r["digest"] == outer["digest"] and "left_out" not in r
+        assert [(i["digest"], i["platform"]) for i in r["images"]] == [
+            (i["digest"], p) for i, p in zip(images, ("linux/amd64", "linux/arm64/v8", "wasip1/wasm"))]
+    assert blobs(box / "back") == blobs(box / "src")
+
+
+def test_platforms_inside_an_inner_index(box):
+    src, outer, inner, images = nested(box)
+    r = box.run("proppush", "copy", "--platform", "wasip1/wasm", "oci:src:v1", "oci:one:v1", "--json").json()
+    assert r["digest"] == images[2]["digest"] and len(r["left_out"]) == 2
+    # two of them keep the shape; what becomes empty goes
+    r = box.run("proppush", "copy", "--platform", "linux/amd64", "--platform", "linux/arm64", "oci:src:v1", "oci:two:v1", "--json")
+    two = opened(box / "two")
+    doc = named(box / "two")[2]
+    assert r.json()["digest"] != outer["digest"] and doc["annotations"] == {"depth": "0"}
+    assert doc["manifests"][0]["digest"] == images[0]["digest"] and doc["manifests"][1]["digest"] != inner["digest"]
+    below = two.read(doc["manifests"][1])
+    assert [m["digest"] for m in below["manifests"]] == [images[1]["digest"]] and below["annotations"] == {"depth": "1"}
+    assert two.path.joinpath("blobs/sha256", doc["manifests"][1]["digest"][7:]).stat().st_size == doc["manifests"][1]["size"]
+    e = refused(box, "copy", "--platform", "plan9/mips", "oci:src:v1", "oci:no:v1", code=8, id="platform-not-found")
+    assert "wasip1/wasm" in e["hint"]
+    # an image that says no platform has its index's
+    wasm = b"\0asm\1\0\0\0"
+    image = src.image([("application/wasm", wasm, wasm)])
+    src.name(src.index([(src.index([(image, None)]), PLATFORMS[2]), (images[0], PLATFORMS[0])]), "silent")
+    assert box.run("proppush", "copy", "--platform", "wasip1/wasm", "oci:src:silent", "oci:s:v1", "--json").json()[
+        "digest"] == image["digest"]
+
+
+def test_reading_inside_an_inner_index(box):
+    src, outer, inner, images = nested(box)
+    box.run("proppush", "pull", "oci:src:v1", "out.wasm", "--platform", "wasip1/wasm")
+    assert (box / "out.wasm").read_bytes()[:4] == b"\0asm"
+    e = refused(box, "pull", "oci:src:v1", "no.wasm", code=9, id="index")
+    assert "3 images" in e["message"] and "linux/arm64/v8" in e["hint"]
+    r = box.run("proppush", "inspect", "oci:src:v1", "--json").json()
+    below = r["manifests"][1]
+    assert below["digest"] == inner["digest"] and below["manifests"][0]["digest"] == images[1]["digest"]
+    assert below["manifests"][1]["manifests"][0]["layers"][0]["mediaType"] == "application/wasm"
+    text = box.run("proppush", "inspect", "oci:src:v1").out
+    assert text.count("index ") >= 2 and text.count("layer ") == 3 and images[2]["digest"] in text
+    # the one real image of an index needs no --platform, wherever it stands
+    lone = Layout(box / "lone")
+    wasm = b"\0asm\1\0\0\0"
+    lone.name(lone.index([(lone.index([(lone.image([("application/wasm", wasm, wasm)]), None)]), None)]))
+    box.run("proppush", "pull", "oci:lone:v1", "lone.wasm")
+    assert (box / "lone.wasm").read_bytes() == wasm
+
+
+def test_inner_indexes_that_are_not_good(box):
+    src, outer, inner, images = nested(box)
+    deep = images[0]
+    for n in range(9):
+        deep = src.index([(deep, None)])
+        if n == 7:
+            src.name(deep, "deepest")
+    src.name(deep, "too-deep")
+    box.run("proppush", "copy", "oci:src:deepest", "oci:deep:v1")
+    for verb in (["copy", "oci:src:too-deep", "oci:out:v1"], ["inspect", "oci:src:too-deep"], ["pull", "oci:src:too-deep", "o.wasm"]):
+        refused(box, *verb, code=9, id="nested-index")
+    wide = src.index([(inner, None)] * 70)
+    src.name(wide, "wide")
+    refused(box, "copy", "oci:src:wide", "oci:out:v1", code=9, id="nested-index")
+    bomb = inner
+    for _ in range(6):
+        bomb = src.index([(bomb, None)] * 20)
+    src.name(bomb, "bomb")
+    refused(box, "copy", "oci:src:bomb", "oci:out:v1", code=9, id="nested-index")
+    lie = {**images[0], "mediaType": "application/vnd.oci.image.index.v1+json"}
+    src.name(src.index([(lie, None)]), "lie")
+    refused(box, "copy", "oci:src:lie", "oci:out:v1", code=3, id="media-type-mismatch")
+    # a mirror without it: the images beside it can be had, the whole cannot
+    f = src.blobs / inner["digest"][7:]
+    good = f.read_bytes()
+    f.unlink()
+    refused(box, "copy", "oci:src:v1", "oci:out:v1", code=8, id="blob-not-found")
+    assert box.run("proppush", "copy", "--platform", "linux/amd64", "oci:src:v1", "oci:part:v1", "--json").json()[
+        "digest"] == images[0]["digest"]
+    assert "(not there)" in box.run("proppush", "inspect", "oci:src:v1").out
+    f.write_bytes(good[:-2] + b" }")
+    refused(box, "copy", "oci:src:v1", "oci:out:v1", code=4, id="digest-mismatch")
     assert not (box / "out").exists()
 
 

@@ -2,12 +2,14 @@
 import base64
 import json
 import re
+import signal
+import subprocess
 import time
 import urllib.parse
 
 import pytest
 
-from conftest import VECTORS
+from conftest import BIN, VECTORS
 from helpers import fault_server as fs
 
 ADDITION = VECTORS / "ocicrypt/wasm/addition.wasm"
@@ -240,6 +242,10 @@ def test_helpers_before_the_file_and_their_words(box):
         (box / "c.json").write_text(json.dumps({**both, "credsStore": "nowhere", "credHelpers": {s.host: "t"}}))
         box.run("proppush", "push", ADDITION, ref(s), *more, env=env)
         assert s.asked[-1][2] == "Basic " + b64("store:pw")
+        # an empty name means none for this host, whatever the store for the others is
+        (box / "c.json").write_text(json.dumps({**both, "credHelpers": {s.host: ""}}))
+        box.run("proppush", "push", ADDITION, ref(s), *more, env=env)
+        assert s.asked[-1][2] == "Basic " + b64("file:file")
         # it has nothing: the file is asked
         (box / "c.json").write_text(json.dumps(both))
         env = helper(box, 'echo "credentials not found in native keychain"; exit 1\n')
@@ -252,6 +258,22 @@ def test_helpers_before_the_file_and_their_words(box):
             e = box.run("proppush", "push", ADDITION, ref(s), *more, "--json", env=helper(box, text), ok=6)
             assert e.error()["code"] == "credential-helper" and word in e.error()["message"] and "\x1b" not in e.err
             assert s.asked == [] and s.manifests  # of the pushes before
+
+
+@pytest.mark.parametrize("text", ["trap '' TERM; exec >&-; sleep 60\n", "trap '' TERM; sleep 60\n"])
+def test_a_helper_that_does_not_end(box, text):
+    """A signal ends us, and the helper with us, whether it has closed its output or not."""
+    with Guarded() as s:
+        (box / "c.json").write_text(json.dumps({"credHelpers": {s.host: "t"}}))
+        env = helper(box, 'touch "$0.runs"\n' + text)
+        p = subprocess.Popen([BIN / "proppush", "push", ADDITION, ref(s), "--authfile", "c.json"], cwd=box.path,
+                             env={**box.env, **env}, stderr=subprocess.DEVNULL)
+        while not (box / "bin/docker-credential-t.runs").exists():
+            assert p.poll() is None
+            time.sleep(0.01)
+        start = time.monotonic()
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(50) == 130 and time.monotonic() - start < 40
 
 
 # --- files (4) -------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@ registry behind connections that break."""
 import hashlib
 import json
 import shutil
+import sys
 
 import pytest
 
-from conftest import VECTORS
+from conftest import BIN, VECTORS
 from helpers.cut_proxy import CutProxy
 from helpers.registries import KINDS, place
+from images import Layout
 
 FIX = VECTORS / "ocicrypt"
 ADDITION = FIX / "wasm/addition.wasm"
@@ -135,3 +137,69 @@ def test_connections_that_break(box, tmp_path, keys, kind):
         assert box.run("proppush", "copy", "oci:image:v1", at.ref("team/image:v1"), *at.ours, "--json").json()["digest"] == digest
         assert not proxy.cuts
         assert read_back(at, "team/image:v1", box / "theirs")[0] == digest
+
+
+# A child's peak counts that of the process it was forked from, so a small one does the forking.
+PEAK = """import os, sys
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss)
+sys.exit(status != 0)"""
+
+
+def peak_mib(box, *argv):
+    return int(box.run(sys.executable, "-S", "-c", PEAK, *argv).out.split()[-1]) / 1024
+
+
+def heavy(box, size, layers=3):
+    """A layout with a few large layers."""
+    src, block = Layout(box / f"heavy-{size}"), hashlib.shake_256(b"heavy").digest(MIB)
+    blobs = [bytes([i]) + block * (size // MIB) for i in range(layers)]
+    src.name(src.image([("application/octet-stream", b, b) for b in blobs]))
+    return f"oci:heavy-{size}:v1"
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_memory_of_parallel_copies(box, tmp_path, kind):
+    """Three layers at once from one registry to another: the same peak at any size, also over TLS, where
+    every connection would have roots of its own."""
+    asan = b"__asan_init" in (BIN / "proppush").read_bytes()
+    with place(kind, box, tmp_path / "a") as a, place(kind, box, tmp_path / "b") as b:
+        both = []
+        if kind == "tls":
+            (box / "both.pem").write_bytes(b"".join((tmp_path / p / "certs/ca.crt").read_bytes() for p in "ab"))
+            both = ["--registry-ca", "both.pem"]
+        peaks = []
+        for size in (MIB, 24 * MIB):
+            name = f"team/app{size}:v1"
+            up = peak_mib(box, "proppush", "copy", heavy(box, size), a.ref(name), *both)
+            across = peak_mib(box, "proppush", "copy", a.ref(name), b.ref(name), *both)
+            peaks.append(max(up, across))
+            assert asan or peaks[-1] <= 20, peaks
+        assert asan or peaks[1] < peaks[0] + 3, peaks
+
+
+def test_roots_from_a_pipe_and_damaged_ones(box, tmp_path):
+    """A pipe is read once, however many connections a command makes."""
+    with place("tls", box, tmp_path / "place") as at:
+        ca = tmp_path / "place/certs/ca.crt"
+        digest = layered(box)
+        script = 'proppush copy oci:image:v1 "$1,v2,v3" --registry-ca <(cat "$2") --json'
+        r = box.run("bash", "-c", script, "-", at.ref("team/image:v1"), ca)
+        assert r.json()["digest"] == digest
+        text = ca.read_text()
+        for n, (damaged, word) in enumerate(((text[:200] + "\n" + text[-30:], "damaged"), ("", "no PEM"), ("no roots", "no PEM"),
+                                             (text + text[:300], "damaged"))):
+            (box / f"{n}.pem").write_text(damaged)
+            e = box.run("proppush", "inspect", at.ref("team/image:v1"), "--registry-ca", f"{n}.pem", "--json", ok=3).error()
+            assert e["code"] == "bad-certificate" and word in e["message"] and f"{n}.pem" in e["message"], e
+        # the system's are read when the named ones do not do: damaged ones are told, none at all is no failure
+        env = {"SSL_CERT_FILE": str(box / "0.pem")}
+        box.run("proppush", "inspect", at.ref("team/image:v1"), "--registry-ca", ca, env=env)
+        e = box.run("proppush", "inspect", at.ref("team/image:v1"), "--cert-dir", box.home, "--json", env=env, ok=3).error()
+        assert e["code"] == "bad-certificate" and "0.pem" in e["message"]
+        box.run("proppush", "inspect", at.ref("team/image:v1"), "--registry-ca", ca, env={"SSL_CERT_FILE": "/dev/null"})
+        # and trusted as much as those that are named
+        box.run("proppush", "inspect", at.ref("team/image:v1"), "--cert-dir", box.home, env={"SSL_CERT_FILE": str(ca)})
+        e = box.run("proppush", "inspect", at.ref("team/image:v1"), "--cert-dir", box.home, "--json", ok=6).error()
+        assert e["code"] == "tls"

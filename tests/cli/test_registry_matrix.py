@@ -116,18 +116,13 @@ def test_uploads(box, server, keys, verb):
         r = box.run(*head, f"docker://{server.host}/team/app:v1", *tail, "--registry-timeout", "500ms", "--json", ok=None)
         # what was encrypted and sent is gone: it is encrypted anew some times, then the cause is told
         if verb == "encrypt" and r.returncode == 6 and r.error()["code"] == "upload-lost":
-            assert times > 1 and "answered" in r.error()["message"], (name, r.err)
+            assert times > 1 and any(w in r.error()["message"] for w in ("answered", "silent", "broke")), (name, r.err)
             code, id = 6, "upload-lost"
         assert r.returncode == code, (name, r.err, server.requests[-8:])
         if code:
             assert r.error()["code"] == id and r.stdout == b"", (name, r.err)
             assert ("team/app", "v1") not in server.manifests or "manifest under another" in name, name
-        if "stalls" not in name:  # who is silent is not asked to delete anything
-            left = dict(server.uploads)
-            # a failure beside it may end a POST before it is answered: an upload nobody knows of, and empty
-            if verb == "copy" and code:
-                left = {k: v for k, v in left.items() if v}
-            assert left == {}, name
+        assert server.uploads == {}, name
         if code == 0:
             assert fs.digest_of(server.manifests["team/app", "v1"][0]) == r.json()["digest"], name
             for d in json.loads(server.manifests["team/app", "v1"][0])["layers"]:
@@ -190,6 +185,4 @@ def test_publish(box, server, kbs):
             assert (app, "enc") not in server.manifests, name
         else:
             assert fs.digest_of(server.manifests[app, "enc"][0]) == r.json()["digest"], name
-        if "stalls" not in name:
-            assert server.uploads == {}, name
-        server.uploads.clear()
+        assert server.uploads == {}, name

@@ -66,11 +66,11 @@ def test_a_cut_upload_goes_on_where_it_was(box, server, after):
     push(box, server, path)
     assert is_whole(server, path)
     if after == 3 * MIB:
-        assert ranges(server)[0] is None and len(ranges(server)) == 2  # layer and config, each once
+        assert ranges(server) == [None]  # the layer, once; the config goes with its PUT
     elif after > 1:
         assert ranges(server)[:2] == [None, f"{after}-{3 * MIB - 1}"]
         assert server.count("POST", "/uploads/") == 2
-    else:
+    else:  # sessions: the layer's, perhaps another one, the config's
         begun, dropped = server.count("POST", "/uploads/"), server.count("DELETE", "/uploads/")
         # where the cut came before libcurl had sent a byte, libcurl asks again by itself: one session
         assert (begun, dropped) == (3, 1) or (after == 0 and (begun, dropped) == (2, 0))
@@ -91,7 +91,7 @@ def test_the_answer_is_lost_after_the_last_byte(box, server, keys):
     server.fault("PUT", "/uploads/", fs.lost_answer)
     push(box, server, path)
     assert is_whole(server, path)
-    assert len(ranges(server)) == 2  # nothing was sent twice
+    assert len(ranges(server)) == 1  # nothing was sent twice
     server.fault("PATCH", ".", fs.lost_answer)
     server.fault("PUT", "/uploads/", fs.lost_answer)
     encrypt(box, server, keys, path)
@@ -246,7 +246,8 @@ def test_too_large_bodies_become_smaller(box, server, keys):
     path = module(box, 10 * MIB)
     push(box, server, path)
     assert is_whole(server, path)
-    assert max(int(r.headers["Content-Length"]) for r in server.requests[-4:] if r.method == "PATCH") <= 3 * MIB
+    kept = [int(r.headers["Content-Length"]) for r in server.requests if r.headers.get("Content-Range")]
+    assert sum(kept) >= 10 * MIB and min(kept) <= 3 * MIB
     server.max_body = 10
     server.blobs.clear(), server.manifests.clear()
     e = push(box, server, path, "--json", ok=6).error()
@@ -276,7 +277,7 @@ def test_416_asks_how_far_it_got(box, server):
 def test_one_patch_is_enough(box, server):
     path = module(box, 40 * MIB)
     push(box, server, path)
-    assert len(ranges(server)) == 2 and ranges(server) == [None, None]
+    assert ranges(server) == [None]
 
 
 # --- answers in the middle -------------------------------------------------------------------------

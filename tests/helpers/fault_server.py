@@ -6,7 +6,8 @@
         ... run a tool against server.host ...
         server.requests                                       # all that was asked, with headers
 
-What it demands of uploads is set on the server: chunk_min (announced, and enforced), max_body (413),
+What it does is set on the server: ranges (of downloads), mounts (grants them), single (takes a blob with
+its POST). What it demands of uploads, too: chunk_min (announced, and enforced), max_body (413),
 want_length (411 for chunked coding), strict_state (404 for a Location that is not the newest).
 
 A fault is a function of the handler that returns True when it answered (or deliberately did not),
@@ -298,6 +299,10 @@ class Handler(BaseHTTPRequestHandler):
             mount = re.search(r"mount=([^&]+)", query)
             if mount and owner.mounts and mount.group(1) in owner.blobs:
                 return self.answer(201, b"", {"Location": f"/v2/{name}/blobs/{mount.group(1)}"})
+            whole = re.search(r"digest=([^&]+)", query)
+            if whole and owner.single and digest_of(self.body) == whole.group(1):
+                owner.blobs[whole.group(1)] = self.body
+                return self.answer(201, b"", {"Location": f"/v2/{name}/blobs/{whole.group(1)}"})
             owner.uploads[rest := uuid.uuid4().hex] = b""
             owner.short.discard(rest)
             headers = {"Location": f"/v2/{name}/blobs/uploads/{rest}?s=0"}
@@ -387,7 +392,7 @@ class FaultServer:
     def __init__(self, tls=None, address="127.0.0.1"):
         self.blobs, self.manifests, self.uploads = {}, {}, {}
         self.requests, self.rules, self.open = [], [], set()
-        self.ranges, self.mounts = True, False
+        self.ranges, self.mounts, self.single = True, False, False
         self.chunk_min, self.max_body, self.want_length, self.strict_state = 0, None, False, False
         self.short = set()  # uploads that had a chunk below chunk_min: only the last may be one
         self.released = threading.Event()

@@ -96,6 +96,30 @@ static void test_plain_http(void **state)
     prop_http_free(h);
 }
 
+static void test_passwords_are_not_repeated(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {
+        "ftp://bob:s3cr3t@h/x",      "http://bob:s3cr3t@h/x",   "https://bob:s3c/s3cr3t@h:99999/x",
+        "http:bob:s3cr3t@h/x",       "//bob:s3cr3t@h/x",        "http://h:y/bob:s3cr3t@x",
+        "bob:s3cr3t@h",              "http://bob:s3cr3t@[::1/", "\nhttp://bob:s3cr3t@h",
+        "javascript:bob:s3cr3t@h//", "http://h\001/?p=s3cr3t",  "ht tp://bob:s3cr3t@h#s3cr3t",
+    };
+    char host[64];
+    for (size_t i = 0; i < PROP_ARRAY_LEN(urls); i++) {
+        struct prop_err err = PROP_ERR_INIT;
+        char *to = NULL;
+        assert_int_not_equal(prop_url_host(urls[i], host, sizeof(host), &err), 0);
+        assert_null(strstr(err.message, "s3cr3t"));
+        if (prop_url_resolve("http://h/", urls[i], &to, &err) < 0)
+            assert_null(strstr(err.message, "s3cr3t"));
+        prop_free(to);
+    }
+    struct prop_err err = PROP_ERR_INIT;
+    FAILS(prop_url_host("ftp://bob:s3cr3t@h/x?q", host, sizeof(host), &err), PROP_E_INPUT, "bad-url");
+    assert_non_null(strstr(err.message, "'ftp://***@h/x'"));
+}
+
 static void test_certificates(void **state)
 {
     (void)state;
@@ -117,6 +141,7 @@ int main(void)
         cmocka_unit_test(test_resolve),  cmocka_unit_test(test_origins),
         cmocka_unit_test(test_escape),   cmocka_unit_test(test_plain_http),
         cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_passwords_are_not_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

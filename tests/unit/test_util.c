@@ -366,6 +366,21 @@ static void test_errors(void **state)
     assert_memory_equal(err.message, "yyyy", 4);
 }
 
+/* Without an object the code of what failed still comes back. */
+static void test_errors_without_object(void **state)
+{
+    (void)state;
+    assert_int_equal(prop_err_set(NULL, PROP_E_DENIED, "x"), PROP_E_DENIED);
+    assert_int_equal(prop_err_hint(NULL, "y"), PROP_E_DENIED);
+    assert_int_equal(prop_err_set_id(NULL, PROP_E_NOTFOUND, "id", "x"), PROP_E_NOTFOUND);
+    assert_int_equal(prop_err_wrap(NULL, "y"), PROP_E_NOTFOUND);
+    assert_int_equal(prop_err_sys(NULL, PROP_E_IO, "x"), PROP_E_IO);
+    assert_int_equal(prop_err_hint(NULL, "y"), PROP_E_IO);
+    struct prop_err inner = PROP_ERR_INIT;
+    assert_int_equal(prop_err_nomem(&inner), PROP_E_NOMEM);
+    assert_int_equal(prop_err_wrap(NULL, "y"), PROP_E_NOMEM);
+}
+
 static void test_printable(void **state)
 {
     (void)state;
@@ -500,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_printable),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_dates),         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_stop),          cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_errors_without_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
