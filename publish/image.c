@@ -2,37 +2,44 @@
 #include "publish/image.h"
 
 #include "publish/key.h"
-#include "publish/layer_check.h"
 #include "publish/policy.h"
 #include "publish/present.h"
+#include "publish/proof.h"
 #include "publish/record.h"
 #include "util/limits.h"
 #include "util/mem.h"
 
 #include <string.h>
+#include <time.h>
+
+enum { name_looks = 4, name_nap_ms = 100 };
 
 static json_t *sent_detail(const struct prop_publish_state *s)
 {
     char manifest[PROP_DIGEST_TEXT], layer[PROP_DIGEST_TEXT], plain[PROP_DIGEST_TEXT];
-    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:b,s:b}", "manifest",
+    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:b,s:b,s:O}", "manifest",
                      prop_digest_format(&s->image.manifest, manifest), "layer",
                      prop_digest_format(&s->image.layer, layer), "plain",
                      prop_digest_format(&s->image.plain, plain), "bytes",
                      (json_int_t)s->image.bytes, "layers", (json_int_t)s->image.layers, "wasm",
-                     s->image.is_wasm, "unchanged", s->unchanged);
+                     s->image.is_wasm, "unchanged", s->unchanged, "images", s->sent);
 }
 
 /* What an earlier process of this run sent. */
 static bool take_noted(struct prop_publish_state *s)
 {
     const json_t *noted = prop_publish_record_of(s, "image", true);
-    if (!prop_publish_record_digest(noted, "manifest", &s->image.manifest) ||
+    json_t *images = json_object_get(noted, "images");
+    if (json_array_size(images) == 0 || !prop_publish_record_digest(noted, "manifest", &s->image.manifest) ||
         !prop_publish_record_digest(noted, "layer", &s->image.layer) ||
         !prop_publish_record_digest(noted, "plain", &s->image.plain))
         return false;
     s->image.bytes = (uint64_t)json_integer_value(json_object_get(noted, "bytes"));
     s->image.layers = (size_t)json_integer_value(json_object_get(noted, "layers"));
+    s->image.images = json_array_size(images);
     s->image.is_wasm = json_is_true(json_object_get(noted, "wasm"));
+    json_decref(s->sent);
+    s->sent = json_incref(images);
     s->unchanged = json_is_true(json_object_get(noted, "unchanged"));
     return true;
 }
@@ -52,14 +59,17 @@ int prop_publish_image_sent(struct prop_publish_state *s, struct prop_err *err)
     if (s->dst == NULL || !take_noted(s))
         return 0;
     /* An archive or a folder is written anew as a whole, unless that was all that was left to do. */
-    bool kept = s->p->dst->transport == PROP_T_DOCKER || s->p->dst->transport == PROP_T_OCI;
+    bool kept = prop_publish_reads_back(s);
     int rc = kept ? prop_dst_read_back(s->dst, &s->image.manifest, &bytes, &inner)
                   : PROP_E_NOTFOUND;
     if (rc == PROP_E_NOTFOUND && !s->unchanged) {
         s->image_sent = !kept && is_named(s);
-        if (!s->image_sent)
+        if (!s->image_sent) {
             memset(&s->image, 0, sizeof s->image);
-        return 0;
+            json_decref(s->sent);
+            s->sent = json_array();
+        }
+        return s->sent != NULL ? 0 : prop_err_nomem(err);
     }
     if (rc == 0)
         rc = prop_manifest_type(bytes.data, bytes.len, NULL, "the manifest", &type, &inner);
@@ -74,7 +84,8 @@ int prop_publish_image_sent(struct prop_publish_state *s, struct prop_err *err)
 
 static int encrypt(struct prop_publish_state *s, struct prop_err *err)
 {
-    const struct prop_encrypt_options o = { .recipients = s->recipients, .title = s->p->title };
+    const struct prop_encrypt_options o = { .recipients = s->recipients, .title = s->p->title,
+                                            .images = s->sent };
     bool noted = !s->resumed && prop_publish_record_of(s, "image", false) != NULL;
     int rc = noted ? 0 : prop_publish_record_begin(s, "image", json_object(), err);
     if (rc == 0)
@@ -110,83 +121,6 @@ int prop_publish_image_send(struct prop_publish_state *s, struct prop_err *err)
 
 /* --- proof ------------------------------------------------------------------------------------- */
 
-static int wrong(struct prop_err *err, const char *what)
-{
-    return prop_err_set_id(err, PROP_E_VERIFY, "proof", "what lies at the destination is not what "
-                                                        "was sent: %s", what);
-}
-
-/* The ciphertext read back and decrypted: where a place can be read before it is named. */
-static int prove_plaintext(struct prop_publish_state *s, const struct prop_manifest *m,
-                           struct prop_err *err)
-{
-    prop_auto_openers struct prop_openers *openers = NULL;
-    prop_auto_src struct prop_src *src = NULL;
-    bool docker = s->p->dst->transport == PROP_T_DOCKER;
-    int rc = prop_openers_new(&openers, err);
-    if (rc == 0)
-        rc = prop_openers_add_kek(openers, s->kek, err);
-    if (rc == 0 && docker)
-        rc = prop_publish_open_pinned(s, &s->image.manifest, &src, err);
-    for (size_t i = 0; rc == 0 && i < m->n_layers; i++) {
-        struct prop_digest plain;
-        rc = prop_publish_layer_check(src, docker ? NULL : s->p->dst->path, &m->layers[i], openers,
-                                      &plain, err);
-        if (rc == 0 && i == 0 && !prop_digest_equal(&plain, &s->image.plain))
-            return wrong(err, "the first layer's plaintext");
-        if (rc != 0)
-            return prop_err_wrap(err, "read layer %zu of %zu back", i + 1, m->n_layers);
-    }
-    return rc;
-}
-
-static int prove_layers(struct prop_publish_state *s, const struct prop_manifest *m,
-                        struct prop_err *err)
-{
-    if (m->n_layers != s->image.layers)
-        return wrong(err, "the number of layers");
-    for (size_t i = 0; i < m->n_layers; i++) {
-        const struct prop_descriptor *layer = &m->layers[i];
-        bool there = false;
-        if (!prop_layer_is_encrypted(layer))
-            return wrong(err, "a layer is not encrypted");
-        if (i == 0 && !prop_digest_equal(&layer->digest, &s->image.layer))
-            return wrong(err, "the first layer is another");
-        int rc = prop_recipients_verify(s->recipients, layer, i == 0 ? &s->image.plain : NULL, err);
-        if (rc == 0)
-            rc = prop_dst_has_blob(s->dst, &layer->digest, layer->size, &there, err);
-        if (rc != 0)
-            return prop_err_wrap(err, "layer %zu of %zu", i + 1, m->n_layers);
-        if (!there)
-            return wrong(err, "a layer is missing");
-    }
-    return prove_plaintext(s, m, err);
-}
-
-static int prove_image(struct prop_publish_state *s, struct prop_err *err)
-{
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
-    bool read = false, there = false;
-    int rc = prop_publish_read_back(s, &s->image.manifest, &read, &m, err);
-    if (rc != 0)
-        return rc;
-    if (read) {
-        rc = prove_layers(s, &m, err);
-        return rc == 0 ? prop_publish_proved(s, "image", "manifest and layers read back by digest; each "
-                                                         "layer is encrypted, and decrypts with the "
-                                                         "key to what was published",
-                                             err)
-                       : rc;
-    }
-    rc = prop_dst_has_blob(s->dst, &s->image.layer, s->image.bytes, &there, err);
-    if (rc == 0 && s->image.layers == 1 && !there)
-        rc = wrong(err, "the layer is missing");
-    return rc == 0 ? prop_publish_proved(s, "image", "layer is there; the key was checked when it was "
-                                                     "wrapped",
-                                         err)
-                   : rc;
-}
-
 /* Is there a rule that must let this machine's evidence in, whatever the verifier says of it? */
 static bool named_without_tier(const struct prop_publish_state *s, const char *tee)
 {
@@ -214,6 +148,9 @@ static int prove_key(struct prop_publish_state *s, struct prop_err *err)
     int rc = prop_kbs_get_resource(s->p->kbs, &how, &s->kid, &got, &inner);
     if (rc == PROP_E_DENIED && !named_without_tier(s, s->p->tee == PROP_TEE_SAMPLE ? "sample" : ""))
         return prop_publish_proved(s, "key", "taken by the KBS, which denies it to this machine", err);
+    if (rc == PROP_E_NOTFOUND)
+        return prop_err_set_id(err, PROP_E_VERIFY, "proof",
+                               "the KBS took the key '%s' and does not have it", s->kid_uri);
     if (rc != 0) {
         if (err != NULL)
             *err = inner;
@@ -229,7 +166,7 @@ int prop_publish_prove(struct prop_publish_state *s, struct prop_err *err)
 {
     int rc = prop_publish_record_begin(s, "proof", json_object(), err);
     if (rc == 0)
-        rc = prove_image(s, err);
+        rc = prop_publish_prove_images(s, err);
     if (rc == 0)
         rc = prove_key(s, err);
     if (rc == 0)
@@ -271,14 +208,45 @@ static int begin_tag(struct prop_publish_state *s, struct prop_err *err)
         err);
 }
 
+/* A registry that took the name and does not keep it has lied, or has a cache before it that shows
+ * the old state for a while: the name may be moved, so nothing is taken back at once. What somebody
+ * else made of the name meanwhile is "tag-changed". */
+static int look_at_name(struct prop_publish_state *s, struct prop_err *err)
+{
+    struct prop_digest now;
+    struct prop_err inner = PROP_ERR_INIT;
+    int rc = 0;
+    for (unsigned i = 0; i < name_looks; i++) {
+        const struct timespec nap = { 0, (long)i * name_nap_ms * 1000000L };
+        (void)nanosleep(&nap, NULL);
+        rc = prop_dst_current(s->dst, &now, &inner);
+        if (rc == 0 && prop_digest_equal(&now, &s->image.manifest))
+            return 0;
+        if (rc == 0 && !(s->had_tag && prop_digest_equal(&now, &s->before)))
+            return prop_err_set_id(err, PROP_E_EXISTS, "tag-changed",
+                                   "somebody else moved '%s' right after it named the image",
+                                   s->p->dst->text);
+        if (rc != 0 && rc != PROP_E_NOTFOUND)
+            break;
+    }
+    if (rc != 0 && rc != PROP_E_NOTFOUND) { /* the registry said that it is done: that stands */
+        prop_publish_warn(s, "the name could not be looked at after it was moved: %s", inner.message);
+        return 0;
+    }
+    s->tag_unsure = true;
+    return prop_err_set_id(err, PROP_E_VERIFY, "proof",
+                           "'%s' was given to the image, and does not name it", s->p->dst->text);
+}
+
 static int move(struct prop_publish_state *s, struct prop_err *err)
 {
     struct prop_digest now;
     s->tag_tried = true;
     int rc = prop_dst_tag(s->dst, err);
     if (rc == 0) {
-        s->tag_moved = true;
-        return 0;
+        rc = look_at_name(s, err);
+        s->tag_moved = rc == 0;
+        return rc;
     }
     /* The answer may have been lost behind a change that was made. */
     int look = prop_dst_current(s->dst, &now, NULL);
@@ -294,9 +262,9 @@ static int move(struct prop_publish_state *s, struct prop_err *err)
  * registry can compare and set. */
 int prop_publish_image_tag(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (s->unchanged)
+    int rc = s->unchanged ? prop_publish_image_unmoved(s, err) : begin_tag(s, err);
+    if (s->unchanged && rc == 0)
         return prop_publish_key_named(s, err);
-    int rc = begin_tag(s, err);
     if (rc != 0)
         return rc;
     rc = prop_publish_image_unmoved(s, err);

@@ -155,6 +155,38 @@ int prop_publish_layer_kids(const struct prop_descriptor *layer, json_t **ret,
     return 0;
 }
 
+static int add_path(json_t *paths, const struct prop_resource_id *id, struct prop_err *err)
+{
+    size_t i;
+    json_t *known;
+    prop_auto_free char *path = prop_resource_id_path(id);
+    if (path == NULL)
+        return prop_err_nomem(err);
+    json_array_foreach (paths, i, known)
+        if (strcmp(json_string_value(known), path) == 0)
+            return 0;
+    return json_array_append_new(paths, json_string(path)) == 0 ? 0 : prop_err_nomem(err);
+}
+
+int prop_publish_layer_paths(const struct prop_descriptor *layer, json_t *paths, size_t *ret_n,
+                             struct prop_err *err)
+{
+    prop_auto_json json_t *kids = NULL;
+    size_t i, n = 0;
+    json_t *kid;
+    int rc = prop_layer_is_encrypted(layer) ? prop_publish_layer_kids(layer, &kids, err) : 0;
+    json_array_foreach (kids, i, kid) {
+        struct prop_resource_id id;
+        if (rc != 0 || prop_resource_id_parse(json_string_value(kid), true, &id, NULL) != 0)
+            continue;
+        n++;
+        rc = add_path(paths, &id, err);
+    }
+    if (rc == 0 && ret_n != NULL)
+        *ret_n = n;
+    return rc;
+}
+
 static bool names_us(const struct prop_publish_state *s, const json_t *kids)
 {
     size_t i;
@@ -190,6 +222,16 @@ static int check_layer(struct prop_publish_state *s, const struct prop_descripto
     return rc;
 }
 
+static int check_image(struct prop_publish_state *s, const struct prop_manifest *m,
+                       struct prop_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < m->n_layers; i++)
+        if (prop_layer_is_encrypted(&m->layers[i]))
+            rc = check_layer(s, &m->layers[i], err);
+    return rc;
+}
+
 /* Where this machine may have the key, the broker itself tells what the name holds: the ledger is
  * only one machine's. A refusal tells nothing, and a fresh name is asked for by nobody. */
 static int ask_broker(struct prop_publish_state *s, struct prop_err *err)
@@ -211,9 +253,8 @@ int prop_publish_key_check(struct prop_publish_state *s, struct prop_err *err)
     s->key_known = false;
     s->key_replaced = false;
     int rc = check_ledger(s, err);
-    for (size_t i = 0; rc == 0 && s->present.json != NULL && i < s->present.n_layers; i++)
-        if (prop_layer_is_encrypted(&s->present.layers[i]))
-            rc = check_layer(s, &s->present.layers[i], err);
+    for (size_t i = 0; rc == 0 && i < s->present.n; i++)
+        rc = check_image(s, &s->present.all[i].m, err);
     return rc == 0 ? ask_broker(s, err) : rc;
 }
 

@@ -21,6 +21,10 @@ int prop_publish_key_named(struct prop_publish_state *s, struct prop_err *err);
  * cannot be read. */
 int prop_publish_layer_kids(const struct prop_descriptor *layer, json_t **ret,
                             struct prop_err *err);
+/* Names ("r/t/n") of the key broker's keys that open a layer, added to `paths` unless they are there;
+ * a plain layer has none. *ret_n (may be NULL): how many open it. */
+int prop_publish_layer_paths(const struct prop_descriptor *layer, json_t *paths, size_t *ret_n,
+                             struct prop_err *err);
 /* Settle `text` ("r/t/n" or a kbs:// address) as the name. */
 int prop_publish_key_name(struct prop_publish_state *s, const char *text, struct prop_err *err);
 

@@ -1,15 +1,13 @@
 /* The order is from cheap to dear: options, files of this machine, the KBS, the destination. */
 #include "publish/plan.h"
 
-#include "oci/image_manifest.h"
 #include "publish/image.h"
 #include "publish/key.h"
 #include "publish/policy.h"
 #include "publish/present.h"
 #include "publish/resume.h"
+#include "publish/server_policy.h"
 #include "publish/source.h"
-#include "util/encode.h"
-#include "util/limits.h"
 #include "util/mem.h"
 #include "util/stop.h"
 #include "util/text.h"
@@ -31,8 +29,8 @@ static int check_options(const struct prop_publish *p, struct prop_err *err)
     if (p->dst->transport == PROP_T_DOCKER && p->dst->ref.digest.len > 0)
         return refuse(err, "bad-location", "the destination names a digest, which is not known yet",
                       "name a tag");
-    if (p->n_allow == 0 && (p->policy_doc != NULL || p->replace_policy))
-        return refuse(err, "no-allow", "--policy-doc and --replace-policy go with --allow",
+    if (!prop_publish_has_rules(p) && (p->policy_doc != NULL || p->replace_policy))
+        return refuse(err, "no-allow", "--policy-doc and --replace-policy go with --allow or --measured",
                       "without --allow the policy of the KBS is left alone");
     if (p->replace_key && p->kid == NULL)
         return refuse(err, "no-kid", "--replace-key goes with --kid",
@@ -63,50 +61,74 @@ static int check_kid_host(const struct prop_publish *p, struct prop_err *err)
     return prop_err_hint(err, "leave the host out: kbs:///%s/%s/%s", id.repo, id.type, id.tag);
 }
 
-/* Before v0.19 the answer is the policy, base64url; later a list of ids (kbs.md 8). */
-static int take_server_policy(struct prop_publish_state *s, const struct prop_buf *answer,
-                              struct prop_err *err)
-{
-    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
-    if (answer->len == 0 || prop_buf_str(answer)[0] == '[' ||
-        prop_b64_decode(PROP_B64_URL, prop_buf_str(answer), answer->len, "policy", &text, NULL) != 0)
-        return 0;
-    s->server_policy = prop_strdup(prop_buf_str(&text));
-    return s->server_policy != NULL ? 0 : prop_err_nomem(err);
-}
-
 int prop_publish_check_kbs(struct prop_publish_state *s, struct prop_err *err)
 {
-    prop_auto_buf struct prop_buf answer = PROP_BUF_INIT(PROP_LIMIT_KBS_ANSWER);
     struct prop_err inner = PROP_ERR_INIT;
     int rc = prop_kbs_health(s->p->kbs, err);
     if (rc != 0)
         return rc;
-    rc = prop_kbs_get_policy(s->p->kbs, &answer, &inner);
+    rc = prop_publish_server_policy_ask(s, &s->server_policy, &inner);
     if (rc == PROP_E_UNSUPPORTED)
         return 0; /* an older server that cannot be asked */
     /* A role that may upload keys but not touch the policy: the token itself was accepted. */
-    if (rc == PROP_E_AUTH && s->p->n_allow == 0 &&
+    if (rc == PROP_E_AUTH && !prop_publish_has_rules(s->p) &&
         strstr(inner.message, "not allowed for path") != NULL)
         return 0;
-    if (rc != 0) {
-        if (err != NULL)
-            *err = inner;
-        return rc;
-    }
-    return take_server_policy(s, &answer, err);
+    if (rc != 0 && err != NULL)
+        *err = inner;
+    return rc;
+}
+
+static void tell_wait(void *ctx, const char *holder)
+{
+    prop_publish_warn(ctx, "this machine's ledger is held by %s: waiting for it",
+                      holder != NULL ? holder : "another process");
 }
 
 int prop_publish_open_ledger(struct prop_publish_state *s, struct prop_err *err)
 {
-    return s->p->dry_run ? prop_ledger_open_existing(s->p->ledger, &s->ledger, err)
-                         : prop_ledger_open(s->p->ledger, &s->ledger, err);
+    int rc = s->p->dry_run ? prop_ledger_open_existing(s->p->ledger, &s->ledger, err)
+                           : prop_ledger_open(s->p->ledger, &s->ledger, err);
+    if (rc == 0)
+        prop_ledger_on_wait(s->ledger, tell_wait, s);
+    return rc;
+}
+
+static int check_image(const struct prop_publish_state *s, const struct prop_images *all, size_t at,
+                       struct prop_err *err)
+{
+    const struct prop_manifest *m = &all->all[at].m;
+    char label[200];
+    for (size_t i = 0; i < m->n_layers; i++) {
+        if (!prop_layer_is_encrypted(&m->layers[i]))
+            continue;
+        (void)prop_images_label(all, at, label);
+        (void)prop_err_set_id(err, PROP_E_USAGE, "already-encrypted",
+                              "layer %zu of '%s' is encrypted already%s%s", i + 1, s->p->src->text,
+                              *label ? ": " : "", label);
+        return prop_err_hint(err, "proppush copy moves an encrypted image as it is");
+    }
+    return 0;
+}
+
+static int check_images(const struct prop_publish_state *s, struct prop_err *err)
+{
+    prop_auto_images struct prop_images all = { .n = 0 };
+    int rc = prop_images_read(s->src, "the source's manifest", &all, err);
+    if (rc != 0)
+        return rc;
+    if (all.nested)
+        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "nested-index",
+                               "the index holds another index: name that one by its digest");
+    for (size_t i = 0; rc == 0 && i < all.n; i++)
+        rc = check_image(s, &all, i, err);
+    /* A tag that is moved while this runs must not give another image than was looked at. */
+    return rc == 0 ? prop_src_expect(s->src, &all.digest, err) : rc;
 }
 
 /* Layers that cannot be encrypted are found before the KEK is made. */
 static int check_source(struct prop_publish_state *s, struct prop_err *err)
 {
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
     int rc = prop_src_open(s->p->src, s->p->oci, &s->src, err);
     if (rc != 0)
         return rc;
@@ -116,16 +138,7 @@ static int check_source(struct prop_publish_state *s, struct prop_err *err)
             return prop_err_sys(err, PROP_E_IO, "'%s'", path);
         return 0;
     }
-    rc = prop_image_manifest(s->src, "the source's manifest", &m, NULL, NULL, err);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < m.n_layers; i++)
-        if (prop_layer_is_encrypted(&m.layers[i])) {
-            (void)prop_err_set_id(err, PROP_E_USAGE, "already-encrypted",
-                                  "layer %zu of '%s' is encrypted already", i + 1, s->p->src->text);
-            return prop_err_hint(err, "proppush copy moves an encrypted image as it is");
-        }
-    return 0;
+    return check_images(s, err);
 }
 
 static int open_destination(struct prop_publish_state *s, struct prop_err *err)

@@ -9,6 +9,7 @@
 #include "policy/known.h"
 #include "policy/token.h"
 #include "publish/record.h"
+#include "publish/server_policy.h"
 #include "util/checksum.h"
 #include "util/encode.h"
 #include "util/file.h"
@@ -16,32 +17,6 @@
 #include "util/mem.h"
 
 #include <string.h>
-
-int prop_publish_policy_rules(struct prop_publish_state *s, struct prop_err *err)
-{
-    unsigned flags = (s->p->allow_any_guest ? PROP_ALLOW_ANY_GUEST : 0u) |
-                     (s->p->this_is_a_test ? PROP_ALLOW_TEST : 0u) |
-                     (prop_publish_is_loopback(prop_kbs_url(s->p->kbs)) ? PROP_ALLOW_LOOPBACK : 0u);
-    prop_auto_json json_t *rules = json_array();
-    if (rules == NULL)
-        return prop_err_nomem(err);
-    s->insecure = false;
-    for (size_t i = 0; i < s->p->n_allow; i++) {
-        json_t *rule = NULL;
-        bool insecure = false;
-        int rc = prop_policy_rule_parse(s->p->allow[i],
-                                        s->kid_path != NULL ? s->kid_path : "default/key/unnamed",
-                                        flags, &rule, &insecure, err);
-        if (rc != 0)
-            return rc;
-        if (json_array_append_new(rules, rule) != 0)
-            return prop_err_nomem(err);
-        s->insecure = s->insecure || insecure;
-    }
-    json_decref(s->rules);
-    s->rules = PROP_TAKE(rules);
-    return 0;
-}
 
 /* --- which document ---------------------------------------------------------------------------- */
 
@@ -179,18 +154,44 @@ static struct prop_policy_file document_file(const struct prop_publish_policy *p
     return (struct prop_policy_file){ p->file_changes ? p->file : NULL, p->mode, false };
 }
 
+/* The document with its rules that say `measured` filled in, whose own text is left alone. Owned. */
+static int filled(const struct prop_publish_state *s, const struct prop_policy_doc *d,
+                  struct prop_policy_doc **ret, struct prop_err *err)
+{
+    prop_auto_buf struct prop_buf text = PROP_BUF_INIT(PROP_LIMIT_POLICY);
+    prop_auto_policy_doc struct prop_policy_doc *copy = NULL;
+    int rc = prop_policy_doc_write(d, &text, err);
+    if (rc == 0)
+        rc = prop_policy_doc_parse(prop_buf_str(&text), text.len, "the document", &copy, err);
+    if (rc == 0 && json_array_size(s->measured) > 0)
+        rc = prop_policy_doc_measure(copy, s->measured, err);
+    if (rc == 0)
+        *ret = PROP_TAKE(copy);
+    return rc;
+}
+
+static int build(const struct prop_publish_state *s, const struct prop_policy_doc *d,
+                 struct prop_buf *rego, struct prop_buf *plain, struct prop_err *err)
+{
+    prop_auto_policy_doc struct prop_policy_doc *f = NULL;
+    int rc = filled(s, d, &f, err);
+    if (rc == 0)
+        rc = prop_policy_build(f, rego, err);
+    return rc == 0 && plain != NULL ? prop_policy_doc_plain(f, plain, err) : rc;
+}
+
 static int build_from(struct prop_publish_state *s, struct prop_policy_doc *d, const char *last_rego,
                       struct prop_err *err)
 {
     prop_auto_buf struct prop_buf before = PROP_BUF_INIT(PROP_LIMIT_POLICY);
     struct prop_publish_policy *p = &s->policy;
-    int rc = prop_policy_build(d, &before, err);
+    int rc = build(s, d, &before, NULL, err);
     if (rc == 0)
         rc = add_rules(s, d, err);
     if (rc == 0)
         rc = prop_policy_doc_write(d, &p->document, err);
     if (rc == 0)
-        rc = prop_policy_build(d, &p->rego, err);
+        rc = build(s, d, &p->rego, json_array_size(s->measured) > 0 ? &p->plain : NULL, err);
     if (rc == 0)
         rc = check_server(s, prop_buf_str(&before), err);
     p->file_changes = p->file_changes || p->added > 0;
@@ -205,13 +206,16 @@ int prop_publish_policy_prepare(struct prop_publish_state *s, struct prop_err *e
     prop_auto_policy_known struct prop_policy_known last = PROP_POLICY_KNOWN_INIT;
     const char *url = prop_kbs_url(s->p->kbs);
     prop_publish_policy_release(&s->policy);
-    if (s->p->n_allow == 0)
+    if (!prop_publish_has_rules(s->p))
         return 0;
     int rc = prop_policy_known_read(s->ledger, url, &last, err);
     if (rc == 0 && s->p->policy_doc != NULL) {
+        prop_auto_policy_doc struct prop_policy_doc *f = NULL;
         rc = from_file(s, &d, err);
+        if (rc == 0)
+            rc = filled(s, d, &f, err);
         if (rc == 0 && !s->p->replace_policy)
-            rc = prop_policy_known_kept(&last, url, d, s->p->policy_doc, err);
+            rc = prop_policy_known_kept(&last, url, f, s->p->policy_doc, err);
     } else if (rc == 0) {
         rc = prop_policy_known_document(&last, url, s->p->replace_policy, &d, err);
     }
@@ -242,7 +246,9 @@ static int remember(struct prop_publish_state *s, struct prop_err *err)
     if (s->policy.same_as_last)
         return 0;
     return prop_ledger_add_policy(s->ledger, prop_kbs_url(s->p->kbs), prop_buf_str(&s->policy.rego),
-                                  prop_buf_str(&s->policy.document), err);
+                                  s->policy.plain.len > 0 ? prop_buf_str(&s->policy.plain)
+                                                          : prop_buf_str(&s->policy.document),
+                                  err);
 }
 
 /* The ledger's last upload: {"previous":id,"previous_sha256"}, both absent for none. Owned. */
@@ -327,11 +333,13 @@ static int keep_both(struct prop_publish_state *s, struct prop_err *err)
 int prop_publish_policy_send(struct prop_publish_state *s, struct prop_err *err)
 {
     struct prop_publish_policy *p = &s->policy;
-    if (s->p->n_allow == 0)
+    if (!prop_publish_has_rules(s->p))
         return prop_publish_step(s, err, "policy",
                                  "policy left alone: what is on %s decides who may have the key",
                                  prop_kbs_url(s->p->kbs));
-    int rc = prop_publish_policy_prepare(s, err);
+    int rc = prop_publish_server_policy_renew(s, err);
+    if (rc == 0)
+        rc = prop_publish_policy_prepare(s, err);
     if (rc != 0)
         return rc;
     /* Bytes that this machine uploaded last are sent again unless the key proves to be guarded by
@@ -341,6 +349,8 @@ int prop_publish_policy_send(struct prop_publish_state *s, struct prop_err *err)
     rc = begin_policy(s, err);
     if (rc == 0)
         rc = upload(s, err);
+    if (rc == 0) /* before it is noted: what is there then is not what this run sent */
+        rc = prop_publish_server_policy_kept(s, err);
     if (rc == 0)
         rc = keep_both(s, err);
     if (rc != 0)
@@ -355,13 +365,30 @@ int prop_publish_policy_send(struct prop_publish_state *s, struct prop_err *err)
 
 int prop_publish_policy_prove(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (s->p->n_allow == 0)
+    if (!prop_publish_has_rules(s->p))
         return 0;
     int rc = ask_all(s, err);
+    if (rc == 0)
+        rc = prop_publish_server_policy_kept(s, err);
     if (rc == 0)
         rc = prop_publish_proved(s, "policy", s->insecure ? "admits who was named, sample evidence too"
                                                           : "admits who was named, denies others and "
                                                             "sample evidence",
                                  err);
     return rc;
+}
+
+bool prop_publish_policy_guards(const char *rego, const char *path)
+{
+    static const char *const tees[] = { "snp", "tdx", "sample" };
+    for (size_t i = 0; i < PROP_ARRAY_LEN(tees); i++) {
+        prop_auto_json json_t *token = NULL;
+        bool allow = true;
+        int rc = strcmp(tees[i], "sample") == 0
+                     ? prop_policy_token_sample("affirming", &token, NULL)
+                     : prop_policy_token_new(tees[i], "affirming", NULL, false, &token, NULL);
+        if (rc != 0 || prop_policy_decide(rego, strlen(rego), token, path, &allow, NULL) != 0 || allow)
+            return false;
+    }
+    return true;
 }

@@ -4,26 +4,19 @@
 
 #include "keys/kek_store.h"
 #include "keys/keyfile.h"
-#include "oci/image_manifest.h"
 #include "publish/key.h"
 #include "publish/source.h"
-#include "util/file.h"
-#include "util/limits.h"
 #include "util/mem.h"
+#include "util/text.h"
 
 #include <string.h>
 
-static int parse_manifest(struct prop_src *src, struct prop_manifest *ret, struct prop_err *err)
-{
-    return prop_image_manifest(src, "the manifest", ret, NULL, NULL, err);
-}
-
-static int open_and_parse(const struct prop_location *loc, const struct prop_oci_options *oci,
-                          struct prop_manifest *ret, struct prop_err *err)
+static int open_and_read(const struct prop_location *loc, const struct prop_oci_options *oci,
+                         struct prop_images *ret, struct prop_err *err)
 {
     prop_auto_src struct prop_src *src = NULL;
     int rc = prop_src_open(loc, oci, &src, err);
-    return rc == 0 ? parse_manifest(src, ret, err) : rc;
+    return rc == 0 ? prop_images_read(src, "the manifest", ret, err) : rc;
 }
 
 int prop_publish_present_read(struct prop_publish_state *s, struct prop_err *err)
@@ -36,7 +29,7 @@ int prop_publish_present_read(struct prop_publish_state *s, struct prop_err *err
     if (rc == 0) {
         s->had_tag = true;
         s->before = now;
-        rc = open_and_parse(s->p->dst, s->p->oci, &s->present, &inner);
+        rc = open_and_read(s->p->dst, s->p->oci, &s->present, &inner);
         if (rc == PROP_E_UNSUPPORTED || rc == PROP_E_INPUT || rc == PROP_E_NOTFOUND ||
             rc == PROP_E_VERIFY || rc == PROP_E_LIMIT)
             return 0; /* whatever it is, it may be replaced */
@@ -68,25 +61,30 @@ static bool candidate_for(const struct prop_publish_state *s, const char *kid,
            prop_kek_store_find(fingerprint, ret_kek, NULL) == 0;
 }
 
-static int find_candidate(struct prop_publish_state *s, bool *ret, struct prop_err *err)
+static int find_in_layer(struct prop_publish_state *s, const struct prop_descriptor *layer,
+                         bool *ret, struct prop_err *err)
 {
-    for (size_t i = 0; i < s->present.n_layers; i++) {
-        prop_auto_json json_t *kids = NULL;
-        if (!prop_layer_is_encrypted(&s->present.layers[i]))
-            continue;
-        int rc = prop_publish_layer_kids(&s->present.layers[i], &kids, err);
-        if (rc != 0)
-            return rc;
-        for (size_t k = 0; k < json_array_size(kids); k++) {
-            const char *kid = json_string_value(json_array_get(kids, k));
-            if (candidate_for(s, kid, &s->kek)) {
-                *ret = true;
-                return prop_publish_key_name(s, kid, err);
-            }
+    prop_auto_json json_t *kids = NULL;
+    size_t i;
+    json_t *kid;
+    int rc = prop_layer_is_encrypted(layer) ? prop_publish_layer_kids(layer, &kids, err) : 0;
+    json_array_foreach (kids, i, kid) {
+        if (rc == 0 && !*ret && candidate_for(s, json_string_value(kid), &s->kek)) {
+            *ret = true;
+            rc = prop_publish_key_name(s, json_string_value(kid), err);
         }
     }
+    return rc;
+}
+
+static int find_candidate(struct prop_publish_state *s, bool *ret, struct prop_err *err)
+{
+    int rc = 0;
     *ret = false;
-    return 0;
+    for (size_t i = 0; i < s->present.n; i++)
+        for (size_t k = 0; rc == 0 && !*ret && k < s->present.all[i].m.n_layers; k++)
+            rc = find_in_layer(s, &s->present.all[i].m.layers[k], ret, err);
+    return rc;
 }
 
 /* Is this layer there, and does it open to this plaintext for every recipient of ours? */
@@ -98,6 +96,39 @@ static bool layer_same(struct prop_publish_state *s, const struct prop_recipient
            prop_dst_has_blob(s->dst, &layer->digest, layer->size, &there, NULL) == 0 && there;
 }
 
+/* The present images and their layers become this run's, one by one. */
+static int adopt_image(struct prop_publish_state *s, size_t at, struct prop_err *err)
+{
+    const struct prop_images_one *one = &s->present.all[at];
+    char text[PROP_DIGEST_TEXT];
+    return json_array_append_new(s->sent,
+                                 json_pack("{s:s,s:s*,s:[]}", "digest",
+                                           prop_digest_format(&one->digest, text), "platform",
+                                           *one->platform ? one->platform : NULL, "layers")) == 0
+               ? 0
+               : prop_err_nomem(err);
+}
+
+static int adopt_layer(struct prop_publish_state *s, const struct prop_descriptor *layer,
+                       const struct prop_digest *plain, struct prop_err *err)
+{
+    char cipher[PROP_DIGEST_TEXT], clear[PROP_DIGEST_TEXT];
+    json_t *rows = json_object_get(json_array_get(s->sent, json_array_size(s->sent) - 1), "layers");
+    if (json_array_append_new(rows, json_pack("{s:s,s:s,s:I,s:s,s:s}", "media_type",
+                                              layer->media_type, "digest",
+                                              prop_digest_format(&layer->digest, cipher), "size",
+                                              (json_int_t)layer->size, "plain",
+                                              prop_digest_format(plain, clear), "action",
+                                              "encrypted")) != 0)
+        return prop_err_nomem(err);
+    if (s->image.layers++ == 0) {
+        s->image.layer = layer->digest;
+        s->image.plain = *plain;
+    }
+    s->image.bytes += layer->size;
+    return 0;
+}
+
 static bool text_same(const char *a, const char *b)
 {
     return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
@@ -107,35 +138,89 @@ static int bare_same(struct prop_publish_state *s, const struct prop_recipients 
                      struct prop_err *err)
 {
     struct prop_digest plain;
-    const struct prop_descriptor *layer = &s->present.layers[0];
+    const struct prop_manifest *m = &s->present.all[0].m;
     const char *title = s->p->title != NULL ? s->p->title : prop_src_bare_title(s->src);
     *ret = false;
-    if (s->present.n_layers != 1 ||
-        !text_same(prop_descriptor_annotation(layer, PROP_ANNOTATION_TITLE), title))
+    if (s->present.index != NULL || m->n_layers != 1 ||
+        !text_same(prop_descriptor_annotation(&m->layers[0], PROP_ANNOTATION_TITLE), title))
         return 0;
     int rc = prop_publish_source_hash(s, &plain, ret, err);
     if (rc != 0 || !*ret)
         return rc;
-    *ret = layer_same(s, to, layer, &plain);
-    s->image.plain = plain;
-    return 0;
+    *ret = layer_same(s, to, &m->layers[0], &plain);
+    rc = *ret ? adopt_image(s, 0, err) : 0;
+    return rc == 0 && *ret ? adopt_layer(s, &m->layers[0], &plain, err) : rc;
+}
+
+static const char enc_prefix[] = "org.opencontainers.image.enc.";
+
+/* A layer's annotations but for those that encryption adds: how many, and are they all in `other`? */
+static size_t plain_annotations(const json_t *all, const json_t *other, bool *same)
+{
+    size_t n = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)all, key, value) {
+        if (prop_starts_with(key, enc_prefix))
+            continue;
+        n++;
+        *same = *same && json_equal(value, json_object_get(other, key));
+    }
+    return n;
+}
+
+static bool annotations_same(const json_t *a, const json_t *b)
+{
+    bool same = true;
+    return plain_annotations(a, b, &same) == plain_annotations(b, a, &same) && same;
+}
+
+/* What is kept as it is when an image, or an index, is encrypted. */
+static bool members_same(const json_t *a, const json_t *b)
+{
+    static const char *const names[] = { "annotations", "subject", "artifactType" };
+    bool same = true;
+    for (size_t i = 0; i < PROP_ARRAY_LEN(names); i++) {
+        const json_t *of_a = json_object_get(a, names[i]), *of_b = json_object_get(b, names[i]);
+        same = same && (of_a == of_b || json_equal(of_a, of_b));
+    }
+    return same;
+}
+
+/* One image of the source and the one in its place at the destination. */
+static int one_same(struct prop_publish_state *s, const struct prop_recipients *to,
+                    const struct prop_images *from, size_t at, bool *ret, struct prop_err *err)
+{
+    const struct prop_manifest *m = &from->all[at].m, *is = &s->present.all[at].m;
+    int rc = 0;
+    *ret = m->n_layers == is->n_layers && members_same(m->json, is->json) &&
+           prop_digest_equal(&m->config.digest, &is->config.digest) &&
+           strcmp(from->all[at].platform, s->present.all[at].platform) == 0;
+    if (*ret)
+        rc = adopt_image(s, at, err);
+    for (size_t i = 0; rc == 0 && *ret && i < m->n_layers; i++) {
+        *ret = m->layers[i].digest.alg == PROP_SHA256 &&
+               annotations_same(json_object_get(m->layers[i].json, "annotations"),
+                                json_object_get(is->layers[i].json, "annotations")) &&
+               layer_same(s, to, &is->layers[i], &m->layers[i].digest);
+        if (*ret)
+            rc = adopt_layer(s, &is->layers[i], &m->layers[i].digest, err);
+    }
+    return rc;
 }
 
 static int image_same(struct prop_publish_state *s, const struct prop_recipients *to, bool *ret,
                       struct prop_err *err)
 {
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
-    int rc = parse_manifest(s->src, &m, err);
+    prop_auto_images struct prop_images from = { .n = 0 };
+    int rc = prop_images_read(s->src, "the source's manifest", &from, err);
     if (rc != 0)
         return rc;
-    *ret = m.n_layers == s->present.n_layers &&
-           prop_digest_equal(&m.config.digest, &s->present.config.digest);
-    for (size_t i = 0; *ret && i < m.n_layers; i++)
-        *ret = m.layers[i].digest.alg == PROP_SHA256 &&
-               layer_same(s, to, &s->present.layers[i], &m.layers[i].digest);
-    if (m.n_layers > 0)
-        s->image.plain = m.layers[0].digest;
-    return 0;
+    *ret = from.n == s->present.n && (from.index == NULL) == (s->present.index == NULL) &&
+           members_same(from.index, s->present.index);
+    for (size_t i = 0; rc == 0 && *ret && i < from.n; i++)
+        rc = one_same(s, to, &from, i, ret, err);
+    return rc;
 }
 
 /* Take the present image as this run's outcome. */
@@ -143,10 +228,7 @@ static void adopt(struct prop_publish_state *s)
 {
     s->unchanged = true;
     s->image.manifest = s->before;
-    s->image.layer = s->present.layers[0].digest;
-    s->image.layers = s->present.n_layers;
-    for (size_t i = 0; i < s->present.n_layers; i++)
-        s->image.bytes += s->present.layers[i].size;
+    s->image.images = s->present.n;
 }
 
 static void forget_candidate(struct prop_publish_state *s)
@@ -158,13 +240,14 @@ static void forget_candidate(struct prop_publish_state *s)
     s->kid_path = NULL;
     s->kid_uri = NULL;
     memset(&s->image, 0, sizeof s->image);
+    (void)json_array_clear(s->sent);
 }
 
 int prop_publish_present_adopt(struct prop_publish_state *s, struct prop_err *err)
 {
     bool same = false;
     struct prop_recipients *to = NULL;
-    if (s->present.json == NULL || s->present.n_layers == 0 || s->p->replace_key)
+    if (s->present.n == 0 || s->present.nested || s->p->replace_key)
         return 0;
     int rc = find_candidate(s, &same, err);
     if (rc != 0 || !same)
@@ -218,45 +301,14 @@ int prop_publish_open_pinned(const struct prop_publish_state *s, const struct pr
     return rc;
 }
 
-static int read_registry(const struct prop_publish_state *s, const struct prop_digest *digest,
-                         struct prop_manifest *ret, struct prop_err *err)
+bool prop_publish_reads_back(const struct prop_publish_state *s)
 {
-    prop_auto_src struct prop_src *src = NULL;
-    int rc = prop_publish_open_pinned(s, digest, &src, err);
-    return rc == 0 ? parse_manifest(src, ret, err) : rc;
-}
-
-/* A layout keeps manifests among its blobs (image-layout.md of the OCI image specification). */
-static int read_layout(const struct prop_publish_state *s, const struct prop_digest *digest,
-                       struct prop_manifest *ret, struct prop_err *err)
-{
-    char hex[PROP_DIGEST_TEXT];
-    struct prop_digest got;
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *path = prop_asprintf("%s/blobs/%s/%s", s->p->dst->path,
-                                              prop_hash_name(digest->alg),
-                                              prop_digest_hex(digest, hex));
-    if (path == NULL)
-        return prop_err_nomem(err);
-    int rc = prop_file_read(path, &bytes, err);
-    if (rc == 0)
-        rc = prop_digest_of(digest->alg, bytes.data, bytes.len, &got, err);
-    if (rc == 0)
-        rc = prop_digest_check(&got, digest, "the manifest", err);
-    return rc == 0 ? prop_manifest_parse(bytes.data, bytes.len, NULL, "the manifest", ret, err)
-                   : rc;
+    return s->p->dst->transport == PROP_T_DOCKER || s->p->dst->transport == PROP_T_OCI;
 }
 
 int prop_publish_read_back(const struct prop_publish_state *s, const struct prop_digest *digest,
-                           bool *ret_read, struct prop_manifest *ret, struct prop_err *err)
+                           struct prop_buf *out, struct prop_err *err)
 {
-    int rc = 0;
-    *ret_read = true;
-    if (s->p->dst->transport == PROP_T_DOCKER)
-        rc = read_registry(s, digest, ret, err);
-    else if (s->p->dst->transport == PROP_T_OCI)
-        rc = read_layout(s, digest, ret, err);
-    else
-        *ret_read = false;
+    int rc = prop_dst_read_back(s->dst, digest, out, err);
     return rc != 0 ? prop_err_wrap(err, "read the image back") : 0;
 }

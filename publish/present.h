@@ -4,8 +4,8 @@
 
 #include "publish/state.h"
 
-/* Read what the destination's name points at into the state (present, before, had_tag). An image
- * that cannot be read as a manifest of layers (an index, say) counts as none of ours. */
+/* Read what the destination's name points at into the state (present, before, had_tag). What cannot
+ * be read as an image, or as an index of images that are all there, counts as none of ours. */
 int prop_publish_present_read(struct prop_publish_state *s, struct prop_err *err);
 /* Is the present image the source, under a KEK that we hold and the name asked for? Then key, name
  * and image of the state are the present ones and `unchanged` is set. */
@@ -17,9 +17,10 @@ int prop_publish_recipients(const struct prop_publish_state *s, struct prop_reci
 /* A registry's manifest by its digest, as a source. Owned. */
 int prop_publish_open_pinned(const struct prop_publish_state *s, const struct prop_digest *digest,
                              struct prop_src **ret, struct prop_err *err);
-/* Read the manifest that was put under `digest` back, and check its bytes. ret_read false: this
- * kind of destination shows nothing before its name is given. Owned (prop_manifest_release). */
+/* Can what was sent be read before it is named? Archives and folders are written as a whole. */
+bool prop_publish_reads_back(const struct prop_publish_state *s);
+/* The bytes of a manifest that was put there; they have that digest. */
 int prop_publish_read_back(const struct prop_publish_state *s, const struct prop_digest *digest,
-                           bool *ret_read, struct prop_manifest *ret, struct prop_err *err);
+                           struct prop_buf *out, struct prop_err *err);
 
 #endif

@@ -20,6 +20,9 @@ struct prop_publish {
     bool replace_key;
     const char *const *allow;      /* --allow rules */
     size_t n_allow;
+    const char *const *measured;   /* files of `propcvm vm measure --json`: each tee in them gets a
+                                      rule with those values, or its rule of `allow` gets them */
+    size_t n_measured;
     bool allow_any_guest, this_is_a_test;
     const char *policy_doc;        /* file, or NULL */
     bool replace_policy;
@@ -38,7 +41,9 @@ struct prop_publish {
 
 /* ret: the result document {"reference","digest","pinned","kid","kek_file"?,"kek_fingerprint",
  * "layer","plaintext","size","unchanged","resumed","policy"?,"proof","insecure"?,
- * "steps":[{"step","text","ms"}...],"ms","run":"propcvm run ..."}; with dry_run the plan
+ * "images"?:[{"digest","platform"?,"pinned"?,"layers"}...] (of an index),
+ * "steps":[{"step","text","ms"}...],"ms","run"?:"propcvm run ..."}; "run" names one image by its
+ * digest, of an index the first that holds a module; with dry_run the plan
  * {"dry_run":true,"reference","kid","policy"?,"insecure"?,"steps"}, and nothing was changed
  * anywhere.
  *
@@ -48,10 +53,12 @@ struct prop_publish {
  * prop_publish_abort does; what cannot be is named in the hint, and where a server could not be
  * reached for that the run stays open. A run that was gone on with stays open when it fails.
  * Fails, beside what the rooms below fail with:
+ *   PROP_E_INPUT   "bad-measurement", "not-measured" a file of `measured`
  *   PROP_E_USAGE   "policy-unknown", "policy-loses-rule", "policy-differs" nobody here knows what the
  *                  upload would replace (replace_policy); "bad-allow", "sample-not-loopback";
  *                  "unfinished-run" a publish there was killed; (run) "source-is-pipe"
- *   PROP_E_EXISTS  "kid-in-use" the name holds another KEK (replace_key); "tag-changed" somebody
+ *   PROP_E_EXISTS  "policy-changed" somebody else's policy came in between (where the server tells);
+ *                  "kid-in-use" the name holds another KEK (replace_key); "tag-changed" somebody
  *                  else moved the name meanwhile; "publish-running"; (run) "source-changed"
  *   PROP_E_NO      "policy-too-wide" the policy would let in who was not named; "policy-too-narrow"
  *                  or keep out who was

@@ -235,8 +235,8 @@ static int new_plan(const struct prop_publish_state *s, json_t **ret, struct pro
     if (rc != 0)
         return rc;
     json_t *plan = json_pack(
-        "{s:O*,s:O,s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:s*,s:b}", "options", s->p->options, "source",
-        source, "destination", s->p->dst->text, "kbs", prop_kbs_url(s->p->kbs), "kid", s->kid_path,
+        "{s:O*,s:O,s:O*,s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:s*,s:b}", "options", s->p->options, "source",
+        source, "measured", s->measured, "destination", s->p->dst->text, "kbs", prop_kbs_url(s->p->kbs), "kid", s->kid_path,
         "fingerprint", s->fingerprint, "kek_fresh", s->kek_fresh, "key_known", s->key_known,
         "key_replaced", s->key_replaced, "before",
         s->had_tag ? prop_digest_format(&s->before, before) : NULL, "unchanged", s->unchanged);

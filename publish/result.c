@@ -3,6 +3,8 @@
 #include "publish/result.h"
 
 #include "crypto/digest.h"
+#include "publish/policy.h"
+#include "publish/record.h"
 #include "util/mem.h"
 #include "util/text.h"
 
@@ -32,12 +34,42 @@ static int put_word(struct prop_buf *out, const char *word, struct prop_err *err
     return rc == 0 ? prop_buf_puts(out, "'", err) : rc;
 }
 
-/* The image by digest: what cannot be moved under anybody's feet. */
-static int pinned_ref(const struct prop_publish_state *s, char **ret, struct prop_err *err)
+static bool holds_module(const json_t *image)
+{
+    size_t i;
+    json_t *layer;
+    json_array_foreach (json_object_get(image, "layers"), i, layer) {
+        const char *type = json_string_value(json_object_get(layer, "media_type"));
+        if (type != NULL && (prop_starts_with(type, PROP_MT_WASM_LAYER) ||
+                             prop_starts_with(type, PROP_MT_CNCF_LAYER)))
+            return true;
+    }
+    return false;
+}
+
+/* What a guest is told to run: a guest runs one image, so of an index the first with a module.
+ * False: there is none. */
+static bool image_to_run(const struct prop_publish_state *s, struct prop_digest *ret)
+{
+    size_t i;
+    json_t *image;
+    *ret = s->image.manifest;
+    if (!prop_publish_is_index(s))
+        return true;
+    /* a folder is read from its top only */
+    json_array_foreach (s->sent, i, image)
+        if (s->p->dst->transport == PROP_T_DOCKER && holds_module(image))
+            return prop_publish_record_digest(image, "digest", ret);
+    return false;
+}
+
+/* An image by digest: what cannot be moved under anybody's feet. */
+static int pinned_ref(const struct prop_publish_state *s, const struct prop_digest *to, char **ret,
+                      struct prop_err *err)
 {
     char digest[PROP_DIGEST_TEXT];
     const struct prop_location *dst = s->p->dst;
-    (void)prop_digest_format(&s->image.manifest, digest);
+    (void)prop_digest_format(to, digest);
     char *text = dst->transport == PROP_T_DOCKER
                      ? prop_asprintf("%s/%s@%s", dst->ref.domain, dst->ref.path, digest)
                      : prop_asprintf("%s@%s", dst->text, digest);
@@ -47,17 +79,19 @@ static int pinned_ref(const struct prop_publish_state *s, char **ret, struct pro
     return 0;
 }
 
-static int run_command(const struct prop_publish_state *s, const char *pinned, struct prop_buf *out,
-                       struct prop_err *err)
+static int run_command(const struct prop_publish_state *s, const struct prop_digest *image,
+                       struct prop_buf *out, struct prop_err *err)
 {
     char digest[PROP_DIGEST_TEXT];
+    prop_auto_free char *pinned = NULL;
     bool docker = s->p->dst->transport == PROP_T_DOCKER;
-    int rc = prop_buf_puts(out, "propcvm run ", err);
+    int rc = pinned_ref(s, image, &pinned, err);
+    if (rc == 0)
+        rc = prop_buf_puts(out, "propcvm run ", err);
     if (rc == 0)
         rc = put_word(out, docker ? pinned : s->p->dst->text, err);
     if (rc == 0 && !docker)
-        rc = prop_buf_printf(out, err, " --digest %s",
-                             prop_digest_format(&s->image.manifest, digest));
+        rc = prop_buf_printf(out, err, " --digest %s", prop_digest_format(image, digest));
     if (rc == 0)
         rc = prop_buf_puts(out, " --kbs ", err);
     if (rc == 0)
@@ -77,7 +111,7 @@ static int put_policy(const struct prop_publish_state *s, json_t *o, struct prop
     struct prop_digest digest;
     char text[PROP_DIGEST_TEXT];
     const struct prop_publish_policy *p = &s->policy;
-    if (s->p->n_allow == 0)
+    if (!prop_publish_has_rules(s->p))
         return 0;
     int rc = prop_digest_of(PROP_SHA256, p->rego.data, p->rego.len, &digest, err);
     if (rc != 0)
@@ -114,21 +148,55 @@ static int put_image(const struct prop_publish_state *s, json_t *o, struct prop_
     return rc;
 }
 
-int prop_publish_result(const struct prop_publish_state *s, json_t **ret, struct prop_err *err)
+/* Where other machines find it, and how a guest is told to run it. */
+static int put_places(const struct prop_publish_state *s, json_t *o, struct prop_err *err)
 {
     prop_auto_free char *pinned = NULL;
     prop_auto_buf struct prop_buf command = PROP_BUF_INIT(16384);
+    struct prop_digest image;
+    int rc = pinned_ref(s, &s->image.manifest, &pinned, err);
+    if (rc == 0)
+        rc = put(o, "pinned", json_string(pinned), err);
+    if (rc != 0 || !image_to_run(s, &image))
+        return rc;
+    rc = run_command(s, &image, &command, err);
+    return rc == 0 ? put(o, "run", json_string(prop_buf_str(&command)), err) : rc;
+}
+
+/* The images of an index, each with the reference that pins it. */
+static int put_images(const struct prop_publish_state *s, json_t *o, struct prop_err *err)
+{
+    size_t i;
+    json_t *image;
+    json_t *list = json_array();
+    int rc = put(o, "images", list, err);
+    json_array_foreach (s->sent, i, image) {
+        prop_auto_free char *pinned = NULL;
+        struct prop_digest digest;
+        if (rc == 0 && prop_publish_record_digest(image, "digest", &digest))
+            rc = pinned_ref(s, &digest, &pinned, err);
+        if (rc == 0 && json_array_append_new(
+                           list, json_pack("{s:O,s:O*,s:s*,s:O}", "digest",
+                                           json_object_get(image, "digest"), "platform",
+                                           json_object_get(image, "platform"), "pinned",
+                                           s->p->dst->transport == PROP_T_DOCKER ? pinned : NULL,
+                                           "layers", json_object_get(image, "layers"))) != 0)
+            rc = prop_err_nomem(err);
+    }
+    return rc;
+}
+
+int prop_publish_result(const struct prop_publish_state *s, json_t **ret, struct prop_err *err)
+{
     prop_auto_json json_t *o = json_pack("{s:s, s:s}", "reference", s->p->dst->text, "kid",
                                          s->kid_uri);
     if (o == NULL)
         return prop_err_nomem(err);
-    int rc = pinned_ref(s, &pinned, err);
+    int rc = put_image(s, o, err);
+    if (rc == 0 && prop_publish_is_index(s))
+        rc = put_images(s, o, err);
     if (rc == 0)
-        rc = run_command(s, pinned, &command, err);
-    if (rc == 0)
-        rc = put_image(s, o, err);
-    if (rc == 0)
-        rc = put(o, "pinned", json_string(pinned), err);
+        rc = put_places(s, o, err);
     if (rc == 0)
         rc = put_key(s, o, err);
     if (rc == 0)
@@ -141,8 +209,6 @@ int prop_publish_result(const struct prop_publish_state *s, json_t **ret, struct
         rc = put(o, "steps", json_incref(s->steps), err);
     if (rc == 0)
         rc = put(o, "ms", json_integer((json_int_t)(prop_now_ms() - s->begun_ms)), err);
-    if (rc == 0)
-        rc = put(o, "run", json_string(prop_buf_str(&command)), err);
     if (rc == 0)
         *ret = PROP_TAKE(o);
     return rc;
@@ -171,7 +237,7 @@ static int planned_name(const struct prop_publish_state *s, char **ret, struct p
 
 static int plan_policy(struct prop_publish_state *s, struct prop_err *err)
 {
-    if (s->p->n_allow == 0)
+    if (!prop_publish_has_rules(s->p))
         return prop_publish_step(s, err, "policy", "the policy of the KBS is left alone");
     int rc = prop_publish_step(s, err, "policy", "send the policy with %zu new rule%s to %s",
                                s->policy.added, s->policy.added == 1 ? "" : "s",
@@ -221,7 +287,7 @@ int prop_publish_plan_result(struct prop_publish_state *s, json_t **ret, struct 
         return prop_err_nomem(err);
     if (s->insecure)
         rc = put(o, "insecure", json_true(), err);
-    if (rc == 0 && s->p->n_allow > 0)
+    if (rc == 0 && prop_publish_has_rules(s->p))
         rc = put_policy(s, o, err);
     if (rc == 0)
         *ret = PROP_TAKE(o);

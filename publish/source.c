@@ -2,8 +2,8 @@
  * image by its manifest. */
 #include "publish/source.h"
 
-#include "oci/image_manifest.h"
 #include "publish/record.h"
+#include "util/limits.h"
 #include "util/mem.h"
 
 #include <string.h>
@@ -65,10 +65,10 @@ static json_t *pack(const struct prop_publish_state *s, const struct stat *st,
 static int stamp_image(const struct prop_publish_state *s, struct prop_digest *ret,
                        struct prop_err *err)
 {
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
+    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
     prop_auto_src struct prop_src *again = NULL;
     int rc = prop_src_open(s->p->src, s->p->oci, &again, err);
-    return rc == 0 ? prop_image_manifest(again, "the source's manifest", &m, NULL, ret, err) : rc;
+    return rc == 0 ? prop_src_manifest(again, &bytes, NULL, ret, err) : rc;
 }
 
 int prop_publish_source_stamp(const struct prop_publish_state *s, json_t **ret,

@@ -15,12 +15,14 @@ static void policy_init(struct prop_publish_policy *p)
     memset(p, 0, sizeof *p);
     p->rego = (struct prop_buf)PROP_BUF_INIT(PROP_LIMIT_POLICY);
     p->document = (struct prop_buf)PROP_BUF_INIT(PROP_LIMIT_POLICY);
+    p->plain = (struct prop_buf)PROP_BUF_INIT(2 * PROP_LIMIT_POLICY);
 }
 
 void prop_publish_policy_release(struct prop_publish_policy *p)
 {
     prop_buf_release(&p->rego);
     prop_buf_release(&p->document);
+    prop_buf_release(&p->plain);
     prop_free(p->file);
     policy_init(p);
 }
@@ -35,8 +37,10 @@ int prop_publish_state_init(struct prop_publish_state *s, const struct prop_publ
     s->entries = json_object();
     s->pending = json_array();
     s->steps = json_array();
+    s->sent = json_array();
     s->proof = json_object();
-    return s->entries != NULL && s->pending != NULL && s->steps != NULL && s->proof != NULL
+    return s->entries != NULL && s->pending != NULL && s->steps != NULL && s->proof != NULL &&
+                   s->sent != NULL
                ? 0
                : prop_err_nomem(err);
 }
@@ -52,15 +56,16 @@ void prop_publish_state_release(struct prop_publish_state *s)
     json_decref(s->entries);
     json_decref(s->pending);
     prop_free(s->server_policy);
-    if (s->present.json != NULL)
-        prop_manifest_release(&s->present);
+    prop_images_release(&s->present);
     prop_secret_free(s->kek);
     prop_free(s->kek_path);
     prop_free(s->kid_path);
     prop_free(s->kid_uri);
+    json_decref(s->measured);
     json_decref(s->rules);
     prop_publish_policy_release(&s->policy);
     prop_recipients_free(s->recipients);
+    json_decref(s->sent);
     json_decref(s->steps);
     json_decref(s->proof);
 }
@@ -99,6 +104,14 @@ int prop_publish_proved(struct prop_publish_state *s, const char *name, const ch
                         struct prop_err *err)
 {
     return json_object_set_new(s->proof, name, json_string(text)) == 0 ? 0 : prop_err_nomem(err);
+}
+
+bool prop_publish_is_index(const struct prop_publish_state *s)
+{
+    char digest[PROP_DIGEST_TEXT];
+    const char *first =
+        json_string_value(json_object_get(json_array_get(s->sent, 0), "digest"));
+    return first != NULL && strcmp(first, prop_digest_format(&s->image.manifest, digest)) != 0;
 }
 
 bool prop_publish_is_loopback(const char *url)

@@ -5,6 +5,7 @@
 #include "keys/resource_id.h"
 #include "oci/manifest.h"
 #include "ocicrypt/image.h"
+#include "publish/images.h"
 #include "publish/publish.h"
 #include "store/journal.h"
 #include "store/ledger.h"
@@ -16,6 +17,7 @@
 struct prop_publish_policy {
     struct prop_buf rego;      /* what the KBS is to have */
     struct prop_buf document;  /* the document it is built from */
+    struct prop_buf plain;     /* the same with measured values filled in; empty = there are none */
     char *file;                /* real path of --policy-doc; NULL = none */
     mode_t mode;               /* of that file */
     bool file_changes;         /* the document is not what the file holds */
@@ -41,7 +43,7 @@ struct prop_publish_state {
 
     bool had_tag;               /* the destination's name pointed at `before` when we began */
     struct prop_digest before;
-    struct prop_manifest present; /* json NULL: none, or none of ours to read */
+    struct prop_images present; /* what it stands for; n 0: nothing, or nothing that can be read */
     bool unchanged;             /* what is to be published is what the name points at */
 
     struct prop_secret *kek;
@@ -57,7 +59,8 @@ struct prop_publish_state {
     bool key_sent;              /* POSTed, or perhaps so when the answer was lost */
     char replaced[17];          /* fingerprint of the KEK that is overwritten; "" = not known */
 
-    json_t *rules;              /* of --allow, normal form */
+    json_t *measured;           /* entries of --measured's files; NULL = not read yet */
+    json_t *rules;              /* of --allow and --measured, normal form */
     bool rules_copied;          /* they are the document's own for another key: no new say in whom
                                    they keep out */
     bool insecure;              /* sample evidence is let in */
@@ -65,6 +68,8 @@ struct prop_publish_state {
 
     struct prop_recipients *recipients;
     struct prop_encrypt_result image;
+    json_t *sent;               /* its images: array of {"digest","platform"?,"layers":[{"digest",
+                                   "size","plain",...}]}, as prop_image_encrypt tells them */
     bool image_sent;
     bool tag_tried;             /* the name was to be moved */
     bool tag_unsure;            /* the name was to be moved, and nobody knows whether it was */
@@ -90,6 +95,8 @@ void prop_publish_warn(const struct prop_publish_state *s, const char *fmt, ...)
 /* A fact for the proof part of the result. */
 int prop_publish_proved(struct prop_publish_state *s, const char *name, const char *text,
                         struct prop_err *err);
+/* Is what was sent an index, not one image? */
+bool prop_publish_is_index(const struct prop_publish_state *s);
 /* Is the URL's host loopback? "localhost", 127.0.0.0/8 and [::1], nothing that is to be looked up. */
 bool prop_publish_is_loopback(const char *url);
 

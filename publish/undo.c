@@ -7,7 +7,9 @@
 #include "oci/layout_index.h"
 #include "oci/remove.h"
 #include "policy/docfile.h"
+#include "publish/policy.h"
 #include "publish/record.h"
+#include "publish/server_policy.h"
 #include "util/checksum.h"
 #include "util/file.h"
 #include "util/limits.h"
@@ -17,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { after_failure_ms = 3000 };
 
 struct undo {
     struct prop_publish_state *s;
@@ -180,6 +184,21 @@ static void undo_key(struct undo *u)
 
 /* --- the policy and its document --------------------------------------------------------------- */
 
+/* Where the KBS tells its policy: has it another than the run's? One that is as it was before the run
+ * needs no change. A server that tells nothing leaves both false. */
+static void ask_server(struct undo *u, const json_t *begun, bool *ret_foreign, bool *ret_before)
+{
+    char sha256[65];
+    prop_auto_free char *now = NULL;
+    const char *own = prop_publish_record_text(begun, "sha256");
+    const char *before = prop_publish_record_text(begun, "previous_sha256");
+    if (prop_publish_server_policy_ask(u->s, &now, NULL) != 0 || now == NULL)
+        return;
+    prop_checksum_hex(now, strlen(now), sha256);
+    *ret_before = before != NULL && strcmp(sha256, before) == 0;
+    *ret_foreign = !*ret_before && (own == NULL || strcmp(sha256, own) != 0);
+}
+
 /* Is what this machine uploaded last what this run uploaded, or what was there before it? */
 static bool still_ours(struct undo *u, const json_t *begun)
 {
@@ -201,6 +220,12 @@ static void upload_previous(struct undo *u, int64_t id)
     struct prop_err err = PROP_ERR_INIT;
     const char *url = prop_kbs_url(s->p->kbs);
     int rc = prop_ledger_policy(s->ledger, url, id, &rego, &document, &err);
+    /* A key that stays must not lose its guard to a policy that lets others have it. */
+    if (rc == 0 && !u->key_gone && !prop_publish_policy_guards(rego, s->kid_path)) {
+        left(u, "the policy in the KBS has the new rule: the one before would let others have the key, "
+                "which is still there");
+        return;
+    }
     if (rc == 0)
         rc = prop_kbs_set_policy(s->p->kbs, rego, strlen(rego), &err);
     if (rc != 0) {
@@ -210,6 +235,22 @@ static void upload_previous(struct undo *u, int64_t id)
     (void)prop_ledger_add_policy(s->ledger, url, rego, document, NULL);
     u->policy_back = true;
     taken(u, "the policy of %s is what it was", url);
+}
+
+/* It is back already: the ledger is to say so too. */
+static void note_previous(struct undo *u, int64_t id)
+{
+    struct prop_publish_state *s = u->s;
+    prop_auto_free char *rego = NULL;
+    prop_auto_free char *document = NULL;
+    const char *url = prop_kbs_url(s->p->kbs);
+    int64_t last = 0;
+    char sha256[65];
+    u->policy_back = true;
+    if (prop_ledger_last_policy_id(s->ledger, url, &last, sha256, NULL) != 0 || last == id)
+        return;
+    if (prop_ledger_policy(s->ledger, url, id, &rego, &document, NULL) == 0)
+        (void)prop_ledger_add_policy(s->ledger, url, rego, document, NULL);
 }
 
 static void undo_policy(struct undo *u)
@@ -224,9 +265,13 @@ static void undo_policy(struct undo *u)
     }
     if (u->key_stays)
         return;
-    if (before == NULL)
+    bool foreign = false, as_before = false;
+    ask_server(u, begun, &foreign, &as_before);
+    if (as_before && still_ours(u, begun))
+        note_previous(u, json_integer_value(json_object_get(begun, "previous")));
+    else if (before == NULL)
         left(u, "the policy in the KBS has the new rule: what was there before is not known here");
-    else if (!still_ours(u, begun))
+    else if (foreign || !still_ours(u, begun))
         left(u, "the policy in the KBS has the new rule: somebody uploaded another one since "
                 "(propkey policy remove)");
     else
@@ -263,67 +308,93 @@ static void undo_document(struct undo *u)
 
 /* --- what was uploaded, and the KEK ------------------------------------------------------------- */
 
-/* A layout's blobs that nothing but the run's manifest refers to: its ciphertext is nobody else's. */
-static void remove_blobs(struct undo *u, const struct prop_digest *manifest)
+static bool remove_blob(const struct undo *u, const struct prop_digest *digest)
 {
-    const char *dir = u->s->p->dst->path;
-    prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
-    prop_auto_free char *path = prop_layout_blob_path(dir, manifest);
-    if (path == NULL || prop_file_read(path, &bytes, NULL) != 0 ||
-        prop_manifest_parse(bytes.data, bytes.len, NULL, "the manifest", &m, NULL) != 0)
-        return;
-    for (size_t i = 0; i < m.n_layers; i++) {
-        prop_auto_free char *blob = prop_layer_is_encrypted(&m.layers[i])
-                                        ? prop_layout_blob_path(dir, &m.layers[i].digest)
-                                        : NULL;
-        if (blob != NULL)
-            (void)unlink(blob);
+    prop_auto_free char *path = prop_layout_blob_path(u->s->p->dst->path, digest);
+    return path != NULL && unlink(path) == 0;
+}
+
+/* A layout's blobs that nothing but the run's manifests refers to: its ciphertext is nobody else's. */
+static void remove_blobs(struct undo *u, const json_t *images, const struct prop_digest *top)
+{
+    struct prop_digest digest;
+    size_t i, k;
+    json_t *image, *layer;
+    json_array_foreach ((json_t *)(uintptr_t)images, i, image) {
+        json_array_foreach (json_object_get(image, "layers"), k, layer)
+            if (json_object_get(layer, "plain") != NULL &&
+                prop_publish_record_digest(layer, "digest", &digest))
+                (void)remove_blob(u, &digest);
+        if (prop_publish_record_digest(image, "digest", &digest) &&
+            !prop_digest_equal(&digest, top))
+            (void)remove_blob(u, &digest);
     }
-    if (unlink(path) == 0)
-        taken(u, "the blobs of the image were removed from '%.300s'", dir);
+    if (remove_blob(u, top))
+        taken(u, "the blobs of the image were removed from '%.300s'", u->s->p->dst->path);
 }
 
 /* A layout that is written by this process takes its blobs back by itself when it is closed. */
-static void undo_local(struct undo *u, const struct prop_digest *digest)
+static void undo_local(struct undo *u, const json_t *images, const struct prop_digest *digest)
 {
     struct prop_publish_state *s = u->s;
     if (!s->resumed)
         return;
     if (s->p->dst->transport == PROP_T_OCI && digest != NULL)
-        remove_blobs(u, digest);
+        remove_blobs(u, images, digest);
     else if (s->p->dst->transport == PROP_T_OCI)
         left(u, "'%.200s' may hold blobs that nothing refers to", s->p->dst->text);
+}
+
+/* One manifest of a registry; that it stays is told. */
+static int remove_manifest(struct undo *u, const struct prop_digest *digest)
+{
+    struct prop_publish_state *s = u->s;
+    struct prop_err err = PROP_ERR_INIT;
+    int rc = prop_remove_manifest(s->p->dst, digest, s->p->oci, &err);
+    if (rc == PROP_E_AUTH || rc == PROP_E_DENIED) /* to push is one right, to delete another */
+        left(u, "the registry holds the manifest without a name (%.300s)", err.message);
+    else if (rc != 0 && rc != PROP_E_NOTFOUND)
+        failed(u, rc, &err, "the registry holds the manifest without a name");
+    return rc;
+}
+
+/* The index first: what names others goes before them. */
+static void remove_manifests(struct undo *u, const json_t *images, const struct prop_digest *top)
+{
+    char text[PROP_DIGEST_TEXT];
+    struct prop_digest digest;
+    size_t i;
+    json_t *image;
+    int rc = remove_manifest(u, top);
+    bool was_there = rc == 0;
+    json_array_foreach ((json_t *)(uintptr_t)images, i, image)
+        if ((rc == 0 || rc == PROP_E_NOTFOUND) &&
+            prop_publish_record_digest(image, "digest", &digest) &&
+            !prop_digest_equal(&digest, top))
+            rc = remove_manifest(u, &digest);
+    if (was_there)
+        taken(u, "the manifest %.19s... was deleted; its layers go when the registry cleans up",
+              prop_digest_format(top, text));
 }
 
 static void undo_image(struct undo *u)
 {
     struct prop_publish_state *s = u->s;
     const json_t *sent = prop_publish_record_of(s, "image", true);
+    const json_t *images = json_object_get(sent, "images");
     struct prop_digest digest;
-    char text[PROP_DIGEST_TEXT];
-    struct prop_err err = PROP_ERR_INIT;
     if (!prop_publish_record_tried(s, "image") || u->key_stays ||
         json_is_true(json_object_get(sent, "unchanged")))
         return;
     bool whole = prop_publish_record_digest(sent, "manifest", &digest);
     if (s->p->dst->transport != PROP_T_DOCKER) {
-        undo_local(u, whole ? &digest : NULL);
+        undo_local(u, images, whole ? &digest : NULL);
         return;
     }
-    if (!whole) {
+    if (whole)
+        remove_manifests(u, images, &digest);
+    else
         left(u, "'%.200s' may hold blobs that nothing refers to", s->p->dst->text);
-        return;
-    }
-    (void)prop_digest_format(&digest, text);
-    int rc = prop_remove_manifest(s->p->dst, &digest, s->p->oci, &err);
-    if (rc == 0)
-        taken(u, "the manifest %.19s... was deleted; its layer goes when the registry cleans up",
-              text);
-    else if (rc == PROP_E_AUTH || rc == PROP_E_DENIED) /* to push is one right, to delete another */
-        left(u, "the registry holds the manifest without a name (%.300s)", err.message);
-    else if (rc != PROP_E_NOTFOUND)
-        failed(u, rc, &err, "the registry holds the manifest without a name");
 }
 
 /* A KEK that nothing refers to is no use to anybody, and one secret less to keep. */
@@ -354,8 +425,11 @@ int prop_publish_undo(struct prop_publish_state *s, struct prop_publish_undo *ou
 {
     struct undo u = { .s = s, .u = out, .last = PROP_ERR_INIT };
     int rc = check_name(&u, err);
+    /* A run that just failed, perhaps for the lock or by a signal, does not wait for long again: what
+     * it leaves is in the journal. */
     if (rc == 0)
-        rc = prop_ledger_lock(s->ledger, err);
+        rc = s->resumed ? prop_ledger_lock(s->ledger, err)
+                        : prop_ledger_lock_for(s->ledger, after_failure_ms, err);
     if (rc != 0)
         return rc;
     undo_key(&u);

@@ -3,12 +3,12 @@
 
 #include "keys/kek_store.h"
 #include "keys/keyfile.h"
-#include "oci/image_manifest.h"
 #include "publish/key.h"
 #include "publish/layer_check.h"
 #include "publish/verify_policy.h"
 #include "store/ledger.h"
 #include "util/mem.h"
+#include "util/stop.h"
 #include "util/text.h"
 
 #include <stdarg.h>
@@ -26,8 +26,7 @@ static void init(struct prop_verify_state *s, const struct prop_verify *v)
 static void release(struct prop_verify_state *s)
 {
     prop_src_free(s->src);
-    if (s->m.json != NULL)
-        prop_manifest_release(&s->m);
+    prop_images_release(&s->images);
     prop_openers_free(s->openers);
     prop_ledger_close(s->ledger);
     json_decref(s->checks);
@@ -37,13 +36,19 @@ static void release(struct prop_verify_state *s)
 void prop_verify_answer(struct prop_verify_state *s, const char *check, const char *answer,
                         const char *fmt, ...)
 {
-    char text[800];
+    char text[1000], label[200] = "", digest[PROP_DIGEST_TEXT];
     va_list ap;
+    if (s->of != NULL && *prop_images_label(&s->images, (size_t)(s->of - s->images.all), label))
+        (void)snprintf(text, sizeof text, "%s: ", label);
+    else
+        text[0] = 0;
+    size_t n = strlen(text);
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text + n, sizeof text - n, fmt, ap);
     va_end(ap);
-    (void)json_array_append_new(s->checks, json_pack("{s:s,s:s,s:s}", "check", check, "answer",
-                                                     answer, "text", text));
+    (void)json_array_append_new(
+        s->checks, json_pack("{s:s,s:s,s:s,s:s*}", "check", check, "answer", answer, "text", text,
+                             "image", *label ? prop_digest_format(&s->of->digest, digest) : NULL));
     s->unknown += strcmp(answer, "unknown") == 0;
     if (s->v->tell != NULL)
         s->v->tell(s->v->ctx, check, answer, text);
@@ -51,9 +56,13 @@ void prop_verify_answer(struct prop_verify_state *s, const char *check, const ch
 
 void prop_verify_no(struct prop_verify_state *s, const char *check, const struct prop_err *why)
 {
+    char label[200];
     prop_verify_answer(s, check, "no", "%s", why->message);
-    if (s->first.code == PROP_OK)
-        s->first = *why;
+    if (s->first.code != PROP_OK)
+        return;
+    s->first = *why;
+    if (s->of != NULL && *prop_images_label(&s->images, (size_t)(s->of - s->images.all), label))
+        (void)prop_err_wrap(&s->first, "%s", label);
 }
 
 /* --- the image --------------------------------------------------------------------------------- */
@@ -66,15 +75,13 @@ static int open_image(struct prop_verify_state *s, struct prop_err *err)
                                s->v->ref->text);
     if (rc == 0 && s->v->digest != NULL)
         rc = prop_src_expect(s->src, s->v->digest, err);
-    return rc == 0 ? prop_image_manifest(s->src, "the image's manifest", &s->m, NULL, &s->digest,
-                                         err)
-                   : rc;
+    return rc == 0 ? prop_images_read(s->src, "the image's manifest", &s->images, err) : rc;
 }
 
 /* Does the caller want this layer encrypted? `i` counts from 0. */
 static bool is_wanted(const struct prop_verify_state *s, size_t i)
 {
-    const char *type = s->m.layers[i].media_type;
+    const char *type = s->of->m.layers[i].media_type;
     size_t len = strlen(type) - (prop_ends_with(type, PROP_MT_ENCRYPTED)
                                      ? strlen(PROP_MT_ENCRYPTED)
                                      : 0);
@@ -89,58 +96,50 @@ static bool is_wanted(const struct prop_verify_state *s, size_t i)
     return s->v->n_layers == 0;
 }
 
+/* What BuildKit says of the images beside it: where only modules have to be encrypted it need not. */
+static bool is_statement(const struct prop_verify_state *s)
+{
+    return s->v->n_layers > 0 && prop_starts_with(s->of->platform, "unknown/");
+}
+
 static void check_encrypted(struct prop_verify_state *s)
 {
+    const struct prop_manifest *m = &s->of->m;
     struct prop_err why = PROP_ERR_INIT;
     size_t encrypted = 0, wanted = 0;
-    for (size_t i = 0; i < s->m.n_layers; i++) {
-        bool is = prop_layer_is_encrypted(&s->m.layers[i]);
+    for (size_t i = 0; i < m->n_layers; i++) {
+        bool is = prop_layer_is_encrypted(&m->layers[i]);
         encrypted += is;
         wanted += is_wanted(s, i);
         if (is_wanted(s, i) && !is && why.code == PROP_OK)
             (void)prop_err_set_id(&why, PROP_E_NO, "not-encrypted",
-                                  "layer %zu of %zu ('%s') is not encrypted", i + 1, s->m.n_layers,
-                                  s->m.layers[i].media_type);
+                                  "layer %zu of %zu ('%s') is not encrypted", i + 1, m->n_layers,
+                                  m->layers[i].media_type);
     }
-    if (wanted == 0)
+    if (wanted == 0 && !is_statement(s))
         (void)prop_err_set_id(&why, PROP_E_NO, "not-encrypted",
                               "the image has no layer that has to be encrypted");
     if (why.code != PROP_OK)
         prop_verify_no(s, "encrypted", &why);
     else
         prop_verify_answer(s, "encrypted", "yes", "%zu of %zu layers are encrypted", encrypted,
-                           s->m.n_layers);
+                           m->n_layers);
 }
 
 /* Names of key broker keys that open a layer, each once; a layer without one is told. */
 static int collect_kids(struct prop_verify_state *s, struct prop_err *err)
 {
+    const struct prop_manifest *m = &s->of->m;
     struct prop_err why = PROP_ERR_INIT;
-    for (size_t i = 0; i < s->m.n_layers; i++) {
-        prop_auto_json json_t *kids = NULL;
-        size_t k, had = 0;
-        json_t *kid;
-        if (!prop_layer_is_encrypted(&s->m.layers[i]))
-            continue;
-        int rc = prop_publish_layer_kids(&s->m.layers[i], &kids, err);
+    for (size_t i = 0; i < m->n_layers; i++) {
+        size_t had = 0;
+        int rc = prop_publish_layer_paths(&m->layers[i], s->kids, &had, err);
         if (rc != 0)
             return rc;
-        json_array_foreach (kids, k, kid) {
-            struct prop_resource_id id;
-            if (prop_resource_id_parse(json_string_value(kid), true, &id, NULL) != 0)
-                continue;
-            prop_auto_free char *path = prop_resource_id_path(&id);
-            had++;
-            bool there = false;
-            for (size_t n = 0; path != NULL && n < json_array_size(s->kids); n++)
-                there = there || strcmp(json_string_value(json_array_get(s->kids, n)), path) == 0;
-            if (path == NULL || (!there && json_array_append_new(s->kids, json_string(path)) != 0))
-                return prop_err_nomem(err);
-        }
-        if (had == 0 && s->v->kbs != NULL)
+        if (prop_layer_is_encrypted(&m->layers[i]) && had == 0 && s->v->kbs != NULL)
             (void)prop_err_set_id(&why, PROP_E_NO, "no-kid",
                                   "layer %zu of %zu opens with no key of a key broker", i + 1,
-                                  s->m.n_layers);
+                                  m->n_layers);
     }
     if (why.code != PROP_OK)
         prop_verify_no(s, "key", &why);
@@ -251,6 +250,7 @@ static int add_given_keys(struct prop_verify_state *s, struct prop_err *err)
 
 static void check_opens(struct prop_verify_state *s)
 {
+    const struct prop_manifest *m = &s->of->m;
     struct prop_err why = PROP_ERR_INIT;
     size_t n = 0;
     if (s->n_keys == 0) {
@@ -258,12 +258,12 @@ static void check_opens(struct prop_verify_state *s)
                            "no key to open it with (--tee, --kek, --key, or one kept here)");
         return;
     }
-    for (size_t i = 0; i < s->m.n_layers; i++) {
+    for (size_t i = 0; i < m->n_layers; i++) {
         struct prop_digest plain;
-        if (!prop_layer_is_encrypted(&s->m.layers[i]))
+        if (!prop_layer_is_encrypted(&m->layers[i]))
             continue;
-        if (prop_publish_layer_check(s->src, NULL, &s->m.layers[i], s->openers, &plain, &why) != 0) {
-            (void)prop_err_wrap(&why, "layer %zu of %zu", i + 1, s->m.n_layers);
+        if (prop_publish_layer_check(s->src, NULL, &m->layers[i], s->openers, &plain, &why) != 0) {
+            (void)prop_err_wrap(&why, "layer %zu of %zu", i + 1, m->n_layers);
             prop_verify_no(s, "opens", &why);
             return;
         }
@@ -285,12 +285,20 @@ static int look(struct prop_verify_state *s, struct prop_err *err)
         rc = add_given_keys(s, err);
     if (rc != 0)
         return rc;
-    check_encrypted(s);
-    rc = collect_kids(s, err);
+    for (size_t i = 0; rc == 0 && i < s->images.n; i++) {
+        s->of = &s->images.all[i];
+        check_encrypted(s);
+        rc = collect_kids(s, err);
+    }
+    s->of = NULL;
     if (rc == 0)
         rc = check_keys(s, err);
-    if (rc == 0)
+    for (size_t i = 0; rc == 0 && i < s->images.n; i++) {
+        s->of = &s->images.all[i];
         check_opens(s);
+        rc = prop_stop_check(err);
+    }
+    s->of = NULL;
     return rc == 0 ? prop_verify_policy(s, err) : rc;
 }
 
@@ -312,14 +320,17 @@ static int told(const struct prop_verify_state *s, json_t **ret, struct prop_err
 {
     char digest[PROP_DIGEST_TEXT];
     const struct prop_location *ref = s->v->ref;
-    (void)prop_digest_format(&s->digest, digest);
+    size_t layers = 0;
+    (void)prop_digest_format(&s->images.digest, digest);
+    for (size_t i = 0; i < s->images.n; i++)
+        layers += s->images.all[i].m.n_layers;
     prop_auto_free char *pinned = ref->transport == PROP_T_DOCKER
                                       ? prop_asprintf("%s/%s@%s", ref->ref.domain, ref->ref.path,
                                                       digest)
                                       : NULL;
-    json_t *doc = json_pack("{s:s,s:s,s:s*,s:I,s:O,s:O,s:b}", "reference", ref->text, "digest",
-                            digest, "pinned", pinned, "layers", (json_int_t)s->m.n_layers, "kids",
-                            s->kids, "checks", s->checks, "ok", 1);
+    json_t *doc = json_pack("{s:s,s:s,s:s*,s:I,s:I,s:O,s:O,s:b}", "reference", ref->text, "digest",
+                            digest, "pinned", pinned, "images", (json_int_t)s->images.n, "layers",
+                            (json_int_t)layers, "kids", s->kids, "checks", s->checks, "ok", 1);
     if (doc == NULL)
         return prop_err_nomem(err);
     *ret = doc;

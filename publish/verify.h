@@ -36,8 +36,10 @@ struct prop_verify {
     void *ctx;
 };
 
-/* ret: {"reference","digest","pinned"?,"layers","kids":[...],"checks":[{"check":"encrypted"|"key"|
- * "opens"|"policy","answer":"yes"|"unknown","text"}],"ok":true}. Each check is told as it is made.
+/* Of an index every image in it is checked, and of the indexes within it.
+ * ret: {"reference","digest","pinned"?,"images","layers","kids":[...],"checks":[{"check":"encrypted"|
+ * "key"|"opens"|"policy","answer":"yes"|"unknown","text","image"? (its digest, where the answer is
+ * that of one image of an index)}],"ok":true}. Each check is told as it is made.
  * The first "no" fails, all checks having been made:
  *   PROP_E_NO        "not-encrypted" a layer that must be; "no-kid" no key broker's key opens a layer;
  *                    "policy-too-narrow" a guest is kept out; "policy-too-wide" one that must not be

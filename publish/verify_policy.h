@@ -2,16 +2,16 @@
 #ifndef PROP_PUBLISH_VERIFY_POLICY_H
 #define PROP_PUBLISH_VERIFY_POLICY_H
 
-#include "oci/manifest.h"
 #include "ocicrypt/recipient.h"
+#include "publish/images.h"
 #include "publish/verify.h"
 #include "store/ledger.h"
 
 struct prop_verify_state {
     const struct prop_verify *v;
     struct prop_src *src;
-    struct prop_manifest m;
-    struct prop_digest digest;
+    struct prop_images images;
+    const struct prop_images_one *of; /* the one that is looked at; NULL: all of them */
     struct prop_ledger *ledger;     /* NULL: there is none */
     struct prop_openers *openers;
     size_t n_keys;                  /* in it */

@@ -2,9 +2,9 @@
 #include "publish/withdraw.h"
 
 #include "keys/resource_id.h"
-#include "oci/image_manifest.h"
 #include "oci/registry.h"
 #include "oci/remove.h"
+#include "publish/images.h"
 #include "publish/key.h"
 #include "publish/reference.h"
 #include "store/ledger.h"
@@ -32,49 +32,38 @@ static void left(struct withdraw *s, const char *what, const char *why)
 
 /* --- what is there ----------------------------------------------------------------------------- */
 
-static int add_kids(struct withdraw *s, const struct prop_descriptor *layer, struct prop_err *err)
+/* Its keys, where it is an image of layers or an index of such images that are all there. */
+static int read_keys(struct withdraw *s, struct prop_src *src, struct prop_err *err)
 {
-    prop_auto_json json_t *kids = NULL;
-    size_t i;
-    json_t *kid;
-    int rc = prop_publish_layer_kids(layer, &kids, err);
-    json_array_foreach (kids, i, kid) {
-        struct prop_resource_id id;
-        bool there = false;
-        if (prop_resource_id_parse(json_string_value(kid), true, &id, NULL) != 0)
-            continue;
-        prop_auto_free char *path = prop_resource_id_path(&id);
-        for (size_t n = 0; path != NULL && n < json_array_size(s->kids); n++)
-            there = there || strcmp(json_string_value(json_array_get(s->kids, n)), path) == 0;
-        if (path == NULL || (!there && json_array_append_new(s->kids, json_string(path)) != 0))
-            return prop_err_nomem(err);
+    prop_auto_images struct prop_images all = { .n = 0 };
+    struct prop_err why = PROP_ERR_INIT;
+    int rc = prop_images_read(src, "the manifest", &all, &why);
+    if (rc == PROP_E_INPUT || rc == PROP_E_UNSUPPORTED || rc == PROP_E_NOTFOUND ||
+        rc == PROP_E_LIMIT) {
+        if (s->w->kbs != NULL)
+            left(s, "keys: which it has cannot be told: ", why.message);
+        return 0;
     }
+    if (rc != 0 && err != NULL)
+        *err = why;
+    for (size_t i = 0; i < all.n; i++)
+        for (size_t k = 0; rc == 0 && k < all.all[i].m.n_layers; k++)
+            rc = prop_publish_layer_paths(&all.all[i].m.layers[k], s->kids, NULL, err);
     return rc;
 }
 
-/* Its digest, and its keys where it is an image of layers; an index has none that are read here. */
 static int read_image(struct withdraw *s, struct prop_err *err)
 {
     prop_auto_src struct prop_src *src = NULL;
-    prop_auto_manifest struct prop_manifest m = { .json = NULL };
     prop_auto_buf struct prop_buf bytes = PROP_BUF_INIT(PROP_LIMIT_MANIFEST);
-    prop_auto_free char *type = NULL;
     int rc = prop_src_open(s->w->ref, s->w->oci, &src, err);
     if (rc == 0 && s->w->digest != NULL)
         rc = prop_src_expect(src, s->w->digest, err);
     if (rc == 0)
-        rc = prop_src_manifest(src, &bytes, &type, &s->digest, err);
-    if (rc != 0)
-        return rc;
-    if (prop_manifest_parse(bytes.data, bytes.len, type, "the manifest", &m, NULL) != 0) {
-        if (s->w->kbs != NULL)
-            left(s, "keys: ", "the manifest is no image of layers");
-        return 0;
-    }
-    for (size_t i = 0; rc == 0 && i < m.n_layers; i++)
-        if (prop_layer_is_encrypted(&m.layers[i]))
-            rc = add_kids(s, &m.layers[i], err);
-    return rc;
+        rc = prop_src_manifest(src, &bytes, NULL, &s->digest, err);
+    if (rc == 0) /* it is this one that is deleted, wherever the tag points meanwhile */
+        rc = prop_src_expect(src, &s->digest, err);
+    return rc == 0 ? read_keys(s, src, err) : rc;
 }
 
 static int digest_of_tag(struct withdraw *s, const char *tag, struct prop_digest *ret,
@@ -230,10 +219,20 @@ static int delete_key(struct withdraw *s, const char *path, struct prop_err *err
     return prop_err_wrap(err, "the image is deleted, its key is not");
 }
 
+static void tell_wait(void *ctx, const char *holder)
+{
+    const struct withdraw *s = ctx;
+    prop_auto_free char *text = prop_asprintf("this machine's ledger is held by %s: waiting for it",
+                                              holder != NULL ? holder : "another process");
+    if (s->w->warn != NULL && text != NULL)
+        s->w->warn(s->w->ctx, text);
+}
+
 static int delete_keys(struct withdraw *s, struct prop_err *err)
 {
     size_t i;
     json_t *kid;
+    prop_ledger_on_wait(s->ledger, tell_wait, s);
     int rc = s->ledger != NULL ? prop_ledger_lock(s->ledger, err) : 0;
     json_array_foreach (s->kids, i, kid) {
         if (rc == 0)

@@ -17,6 +17,8 @@ struct prop_withdraw {
     const char *ledger;                /* file; NULL = the usual place */
     bool all_tags;                     /* tags of the same manifest may go with it */
     bool dry_run;
+    void (*warn)(void *ctx, const char *text); /* may be NULL */
+    void *ctx;
 };
 
 /* Delete the tag, or where the registry deletes manifests only the manifest, unless other tags stand

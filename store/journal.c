@@ -12,6 +12,7 @@
  */
 #include "store/journal_internal.h"
 
+#include "store/lock_wait.h"
 #include "util/checksum.h"
 #include "util/file.h"
 #include "util/stop.h"
@@ -27,7 +28,7 @@
 #include <unistd.h>
 
 enum { journal_schema = 1, busy_timeout_ms = 10000, checkpoint_pages = 200, runs_kept = 100 };
-enum { lock_poll_ms = 20, stat_start_field = 22 };
+enum { stat_start_field = 22 };
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS run ("
@@ -237,21 +238,21 @@ bool prop_journal_is_held(struct prop_journal *j, const char *target)
 int prop_journal_lock(struct prop_journal *j, const char *target, uint64_t wait_ms,
                       struct prop_err *err)
 {
-    const struct timespec nap = { 0, lock_poll_ms * 1000000L };
+    struct prop_lock_wait wait;
     struct flock l = byte_of(target);
-    uint64_t end = prop_now_ms() + wait_ms;
     int rc = open_lock(j, err);
+    prop_lock_wait_begin(&wait, wait_ms, NULL, NULL);
+    if (wait_ms == 0)
+        wait.limit_ms = 0;
     while (rc == 0 && fcntl(j->lock_fd, F_OFD_SETLK, &l) != 0) {
         if (errno != EAGAIN && errno != EACCES && errno != EINTR)
             return prop_err_sys(err, PROP_E_IO, "lock '%s.lock'", j->path);
-        if (prop_now_ms() >= end) {
+        rc = prop_stop_check(err);
+        if (rc == 0 && !prop_lock_wait_more(&wait, -1)) {
             (void)prop_err_set_id(err, PROP_E_EXISTS, "publish-running",
                                   "another process publishes '%s' now", target);
             return prop_err_hint(err, "wait until it is done");
         }
-        rc = prop_stop_check(err);
-        if (rc == 0)
-            (void)nanosleep(&nap, NULL);
     }
     return rc;
 }

@@ -29,7 +29,8 @@ PROP_DEFINE_AUTO(struct prop_journal *, prop_journal_close)
 #define prop_auto_journal __attribute__((cleanup(prop_journal_close_p)))
 
 /* Become the one publisher of `target` on this machine, until prop_journal_close. `wait_ms` is how
- * long to wait for another one. Fails: PROP_E_EXISTS (id "publish-running"), PROP_E_INTERRUPTED. */
+ * long to wait for another one, which may be sending gigabytes; 0 = not at all, else
+ * $PROP_LOCK_TIMEOUT counts instead. Fails: PROP_E_EXISTS (id "publish-running"), PROP_E_INTERRUPTED. */
 int prop_journal_lock(struct prop_journal *j, const char *target, uint64_t wait_ms,
                       struct prop_err *err);
 

@@ -17,11 +17,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { lock_poll_ms = 20 };
-static const uint64_t lock_wait_ms = 15 * 60 * 1000;
+static const uint64_t lock_wait_ms = 5 * 60 * 1000;
 
 int prop_ledger_fail(const struct prop_ledger *l, int rc, const char *what, struct prop_err *err)
 {
@@ -140,29 +138,52 @@ int prop_ledger_open_existing(const char *path, struct prop_ledger **ret, struct
     return prop_ledger_open(place, ret, err);
 }
 
+void prop_ledger_on_wait(struct prop_ledger *l, prop_lock_wait_fn tell, void *ctx)
+{
+    if (l == NULL)
+        return;
+    l->tell = tell;
+    l->tell_ctx = ctx;
+}
+
+static int busy(const struct prop_ledger *l, int fd, struct prop_err *err)
+{
+    char holder[80];
+    (void)prop_lock_holder(fd, holder);
+    (void)prop_err_set_id(err, PROP_E_IO, "ledger-busy", "'%s' is held by %s", l->lock_path,
+                          *holder ? holder : "another process");
+    return prop_err_hint(err, "see what that process is doing, end it if it hangs, and try again; "
+                              "PROP_LOCK_TIMEOUT=SECONDS waits longer");
+}
+
 int prop_ledger_lock(struct prop_ledger *l, struct prop_err *err)
 {
+    return prop_ledger_lock_for(l, UINT64_MAX, err);
+}
+
+int prop_ledger_lock_for(struct prop_ledger *l, uint64_t wait_ms, struct prop_err *err)
+{
+    struct prop_lock_wait wait;
     if (l->lock_fd >= 0)
         return prop_err_set(err, PROP_E_BUG, "ledger '%s' is locked already", l->path);
-    int fd = open(l->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    prop_auto_fd int fd = open(l->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return prop_err_sys(err, PROP_E_IO, "open lock '%s'", l->lock_path);
-    uint64_t end = prop_now_ms() + lock_wait_ms;
+    prop_lock_wait_begin(&wait, lock_wait_ms, l->tell, l->tell_ctx);
+    if (wait.limit_ms > wait_ms)
+        wait.limit_ms = wait_ms;
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return prop_err_sys(err, PROP_E_IO, "lock '%s'", l->lock_path);
         int rc = prop_stop_check(err);
-        if (rc == 0 && errno != EWOULDBLOCK && errno != EINTR)
-            rc = prop_err_sys(err, PROP_E_IO, "lock '%s'", l->lock_path);
-        if (rc == 0 && prop_now_ms() > end)
-            rc = prop_err_set_id(err, PROP_E_IO, "ledger-busy",
-                                 "another publisher holds '%s' for too long", l->lock_path);
-        if (rc != 0) {
-            (void)close(fd);
+        if (rc != 0)
             return rc;
-        }
-        const struct timespec nap = { 0, lock_poll_ms * 1000000L };
-        (void)nanosleep(&nap, NULL);
+        if (!prop_lock_wait_more(&wait, fd))
+            return busy(l, fd, err);
     }
+    prop_lock_sign(fd);
     l->lock_fd = fd;
+    fd = -1;
     return 0;
 }
 

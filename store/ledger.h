@@ -3,8 +3,9 @@
 #ifndef PROP_STORE_LEDGER_H
 #define PROP_STORE_LEDGER_H
 
-#include "util/err.h"
+#include "store/lock_wait.h"
 #include "util/buf.h"
+#include "util/err.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -20,9 +21,16 @@ void prop_ledger_close(struct prop_ledger *l);
 PROP_DEFINE_AUTO(struct prop_ledger *, prop_ledger_close)
 #define prop_auto_ledger __attribute__((cleanup(prop_ledger_close_p)))
 
-/* Hold the write lock across a transaction of several steps (publishers on one host wait for each
- * other). */
+/* Whom to tell when a lock is waited for (store/lock_wait.h). l NULL is fine. */
+void prop_ledger_on_wait(struct prop_ledger *l, prop_lock_wait_fn tell, void *ctx);
+/* Hold the write lock across a transaction of several steps: publishers on one host wait for each
+ * other, up to five minutes or $PROP_LOCK_TIMEOUT. A holder is busy with a key broker, never with
+ * an upload: one that takes so long hangs.
+ * Fails: PROP_E_IO (id "ledger-busy"), and going on without the lock is no way out: what it guards
+ * are other people's rules and keys. PROP_E_INTERRUPTED. */
 int prop_ledger_lock(struct prop_ledger *l, struct prop_err *err);
+/* The same, but for at most so long: after a failure that others should not have to wait out. */
+int prop_ledger_lock_for(struct prop_ledger *l, uint64_t wait_ms, struct prop_err *err);
 void prop_ledger_unlock(struct prop_ledger *l);
 
 /* Policies uploaded to a KBS, newest last. `document` is the policy document's text, or NULL. */
@@ -77,6 +85,8 @@ int prop_ledger_begin_rotation(struct prop_ledger *l, const char *kbs_url, const
 /* PROP_E_NOTFOUND (id "no-rotation"). ret_new_path owned. */
 int prop_ledger_find_rotation(struct prop_ledger *l, const char *kbs_url, const char *path,
                               char **ret_new_path, char ret_fingerprint[17], struct prop_err *err);
+/* All that were begun and are not over: array of {"kbs","path","new_path","fingerprint"}. Owned. */
+int prop_ledger_rotations(struct prop_ledger *l, json_t **ret, struct prop_err *err);
 int prop_ledger_end_rotation(struct prop_ledger *l, const char *kbs_url, const char *path,
                              struct prop_err *err);
 

@@ -11,6 +11,8 @@ struct prop_ledger {
     char *path;
     char *lock_path;
     int lock_fd; /* -1 = not held */
+    prop_lock_wait_fn tell;
+    void *tell_ctx;
 };
 
 /* SQLite's result as our failure; `what` is the verb ("read"). */

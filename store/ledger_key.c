@@ -261,3 +261,21 @@ int prop_ledger_find_rotation(struct prop_ledger *l, const char *kbs_url, const 
         *ret_new_path = PROP_TAKE(to);
     return rc;
 }
+
+static json_t *rotation_row(sqlite3_stmt *st)
+{
+    return json_pack("{s:s,s:s,s:s,s:s}", "kbs", (const char *)sqlite3_column_text(st, 0), "path",
+                     (const char *)sqlite3_column_text(st, 1), "new_path",
+                     (const char *)sqlite3_column_text(st, 2), "fingerprint",
+                     (const char *)sqlite3_column_text(st, 3));
+}
+
+int prop_ledger_rotations(struct prop_ledger *l, json_t **ret, struct prop_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = prop_ledger_prepare(l,
+                                 "SELECT kbs, path, new_path, fingerprint FROM rotation"
+                                 " ORDER BY kbs, path",
+                                 NULL, 0, &st, err);
+    return rc == 0 ? prop_ledger_rows(l, st, rotation_row, ret, err) : rc;
+}

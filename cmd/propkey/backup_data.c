@@ -77,6 +77,16 @@ static int to_secret(const json_t *doc, struct prop_secret **ret, struct prop_er
     return rc;
 }
 
+/* Only where there are some: readers of before know no such member. */
+static int add_rotations(struct prop_ledger *l, json_t *doc, struct prop_err *err)
+{
+    prop_auto_json json_t *rows = NULL;
+    int rc = l ? prop_ledger_rotations(l, &rows, err) : 0;
+    if (rc == 0 && json_array_size(rows) > 0 && json_object_set(doc, "rotations", rows) < 0)
+        return prop_err_nomem(err);
+    return rc;
+}
+
 int propkey_backup_collect(struct prop_ledger *l, struct prop_secret **ret, json_t **ret_summary,
                            struct prop_err *err)
 {
@@ -100,6 +110,8 @@ int propkey_backup_collect(struct prop_ledger *l, struct prop_secret **ret, json
     for (size_t i = 0; rc == 0 && i < json_array_size(rows); i++)
         rc = add_key(l, json_array_get(rows, i), kept, json_object_get(doc, "keys"), summary, err);
     if (rc == 0)
+        rc = add_rotations(l, doc, err);
+    if (rc == 0)
         rc = to_secret(doc, ret, err);
     if (rc == 0)
         *ret_summary = PROP_TAKE(summary);
@@ -110,7 +122,10 @@ int propkey_backup_collect(struct prop_ledger *l, struct prop_secret **ret, json
 
 struct content {
     json_int_t version;
-    json_t *keks, *keys;
+    json_t *keks, *keys, *rotations;
+};
+struct rotation_entry {
+    const char *kbs, *path, *new_path, *fingerprint;
 };
 struct kek_entry {
     const char *fingerprint, *kek;
@@ -127,6 +142,14 @@ static const struct prop_json_field content_fields[] = {
     { "version", PROP_JSON_INT, offsetof(struct content, version), PROP_JSON_REQUIRED },
     { "keks", PROP_JSON_ARRAY, offsetof(struct content, keks), PROP_JSON_REQUIRED },
     { "keys", PROP_JSON_ARRAY, offsetof(struct content, keys), PROP_JSON_REQUIRED },
+    { "rotations", PROP_JSON_ARRAY, offsetof(struct content, rotations), PROP_JSON_OPTIONAL },
+};
+static const struct prop_json_field rotation_fields[] = {
+    { "kbs", PROP_JSON_STRING, offsetof(struct rotation_entry, kbs), PROP_JSON_REQUIRED },
+    { "path", PROP_JSON_STRING, offsetof(struct rotation_entry, path), PROP_JSON_REQUIRED },
+    { "new_path", PROP_JSON_STRING, offsetof(struct rotation_entry, new_path), PROP_JSON_REQUIRED },
+    { "fingerprint", PROP_JSON_STRING, offsetof(struct rotation_entry, fingerprint),
+      PROP_JSON_REQUIRED },
 };
 static const struct prop_json_field kek_fields[] = {
     { "fingerprint", PROP_JSON_STRING, offsetof(struct kek_entry, fingerprint),
@@ -214,13 +237,38 @@ static int put_key(const json_t *item, struct prop_ledger *l, bool dry_run, json
     return rc == 0 ? put_images(l, &k, err) : rc;
 }
 
+/* One that this machine began itself stays. */
+static int put_rotation(const json_t *item, struct prop_ledger *l, bool dry_run, json_t *report,
+                        struct prop_err *err)
+{
+    struct rotation_entry e = { NULL, NULL, NULL, NULL };
+    struct prop_resource_id id;
+    char fingerprint[17];
+    prop_auto_free char *begun = NULL;
+    int rc = prop_json_read(item, "backup", rotation_fields, PROP_ARRAY_LEN(rotation_fields), &e, err);
+    if (rc < 0)
+        return rc;
+    if (prop_resource_id_parse(e.path, false, &id, NULL) < 0 ||
+        prop_resource_id_parse(e.new_path, false, &id, NULL) < 0 || strlen(e.fingerprint) != 16)
+        return bad_content(err);
+    if (l && prop_ledger_find_rotation(l, e.kbs, e.path, &begun, fingerprint, NULL) == 0)
+        return 0;
+    if (json_array_append_new(json_object_get(report, "rotations"),
+                              json_pack("{s:s,s:s,s:s}", "kbs", e.kbs, "path", e.path, "new_path",
+                                        e.new_path)) < 0)
+        return prop_err_nomem(err);
+    return l && !dry_run ? prop_ledger_begin_rotation(l, e.kbs, e.path, e.new_path, e.fingerprint, err)
+                         : 0;
+}
+
 int propkey_backup_restore(const struct prop_secret *data, struct prop_ledger *l, bool dry_run,
                            json_t **ret_report, struct prop_err *err)
 {
-    struct content c = { 0, NULL, NULL };
+    struct content c = { 0, NULL, NULL, NULL };
     prop_auto_json json_t *doc = NULL;
     prop_auto_json json_t *report =
-        json_pack("{s:[],s:[],s:[],s:[]}", "restored", "present", "keys", "conflicts");
+        json_pack("{s:[],s:[],s:[],s:[],s:[]}", "restored", "present", "keys", "conflicts",
+                  "rotations");
     if (!report)
         return prop_err_nomem(err);
     int rc = prop_json_parse((const char *)prop_secret_data(data), prop_secret_len(data), "backup",
@@ -236,6 +284,8 @@ int propkey_backup_restore(const struct prop_secret *data, struct prop_ledger *l
         rc = put_kek(json_array_get(c.keks, i), dry_run, report, err);
     for (size_t i = 0; rc == 0 && i < json_array_size(c.keys); i++)
         rc = put_key(json_array_get(c.keys, i), l, dry_run, report, err);
+    for (size_t i = 0; rc == 0 && i < json_array_size(c.rotations); i++)
+        rc = put_rotation(json_array_get(c.rotations, i), l, dry_run, report, err);
     if (rc == 0)
         *ret_report = PROP_TAKE(report);
     return rc;

@@ -2,7 +2,10 @@
  *
  *     {"version":1,"time":T,
  *      "keks":[{"fingerprint":F,"kek":"<base64>"}],
- *      "keys":[{"kbs":URL,"path":"r/t/n","fingerprint":F,"images":[{"image":REF,"digest"?:D}]}]}
+ *      "keys":[{"kbs":URL,"path":"r/t/n","fingerprint":F,"images":[{"image":REF,"digest"?:D}]}],
+ *      "rotations"?:[{"kbs":URL,"path":"r/t/n","new_path":"r/t/n","fingerprint":F}]}
+ *
+ * Rotations that were begun: without them the next machine would choose another new name and KEK.
  */
 #ifndef PROP_CMD_PROPKEY_BACKUP_DATA_H
 #define PROP_CMD_PROPKEY_BACKUP_DATA_H
@@ -20,7 +23,7 @@ int propkey_backup_collect(struct prop_ledger *l, struct prop_secret **ret, json
 
 /* Put back: KEKs into the folder, names and images into the ledger. What is there stays as it is.
  * With `dry_run` only looks. ret_report: {"restored":[F...],"present":[F...],"keys":[...],
- * "conflicts":[{"kbs","path","fingerprint","here"}]}, owned.
+ * "conflicts":[{"kbs","path","fingerprint","here"}],"rotations":[{"kbs","path","new_path"}]}, owned.
  * Fails: PROP_E_INPUT (id "backup-content"), PROP_E_UNSUPPORTED (id "sealed-version"). */
 int propkey_backup_restore(const struct prop_secret *data, struct prop_ledger *l, bool dry_run,
                            json_t **ret_report, struct prop_err *err);

@@ -37,9 +37,11 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
     int rc = prop_resource_id_parse(prop_cli_arg(cli, 0), false, &id, err);
     if (rc == 0)
         rc = prop_kbs_opts_open_admin(cli, &o->kbs, &k, err);
+    prop_auto_ledger struct prop_ledger *l = NULL;
+    if (rc == 0)
+        rc = propkey_ledger_open(cli, &l, err);
     if (rc < 0)
         return rc;
-    prop_auto_ledger struct prop_ledger *l = propkey_ledger_open(cli);
     prop_auto_free char *path = prop_resource_id_path(&id);
     if (!path)
         return prop_err_nomem(err);

@@ -5,18 +5,29 @@
 
 #include <string.h>
 
-struct prop_ledger *propkey_ledger_open(struct prop_cli *cli)
+static void tell_wait(void *ctx, const char *holder)
 {
-    struct prop_err err = PROP_ERR_INIT;
-    struct prop_ledger *l = NULL;
-    int rc = prop_ledger_open(NULL, &l, &err);
+    prop_cli_warn(ctx, "this machine's ledger is held by %s: waiting for it",
+                  holder != NULL ? holder : "another process");
+}
+
+int propkey_ledger_open(struct prop_cli *cli, struct prop_ledger **ret, struct prop_err *err)
+{
+    struct prop_err why = PROP_ERR_INIT;
+    prop_auto_ledger struct prop_ledger *l = NULL;
+    int rc = prop_ledger_open(NULL, &l, &why);
+    prop_ledger_on_wait(l, tell_wait, cli);
     if (rc == 0)
-        rc = prop_ledger_lock(l, &err);
+        rc = prop_ledger_lock(l, &why);
+    if (rc == PROP_E_IO && strcmp(prop_err_id(&why), "ledger-busy") != 0) {
+        prop_cli_warn(cli, "this machine's ledger cannot be used: %s", why.message);
+        return 0;
+    }
     if (rc == 0)
-        return l;
-    prop_ledger_close(l);
-    prop_cli_warn(cli, "this machine's ledger cannot be used: %s", err.message);
-    return NULL;
+        *ret = PROP_TAKE(l);
+    else if (err != NULL)
+        *err = why;
+    return rc;
 }
 
 void propkey_fingerprint(const struct prop_secret *value, char out[17])

@@ -1,5 +1,6 @@
 /* What the resource verbs remember on this machine: names in use, with the fingerprint of the KEK
- * under each. The ledger helps, it is not needed: without one the verbs warn and go on. */
+ * under each. Where no ledger can be kept (no home, a folder that cannot be written) the verbs warn and
+ * go on; one that is there and cannot be used stops them, since it may know what they would destroy. */
 #ifndef PROP_CMD_PROPKEY_LEDGER_H
 #define PROP_CMD_PROPKEY_LEDGER_H
 
@@ -8,8 +9,10 @@
 #include "store/ledger.h"
 #include "util/secret.h"
 
-/* Open and lock; NULL after a warning when that fails. */
-struct prop_ledger *propkey_ledger_open(struct prop_cli *cli);
+/* Open and lock, with a word when others are waited for. *ret is NULL after a warning where there can
+ * be none. Fails: PROP_E_IO (id "ledger-busy"), PROP_E_INPUT (id "ledger-damaged"), PROP_E_DENIED (id
+ * "ledger-mode"), PROP_E_UNSUPPORTED (id "ledger-version"), PROP_E_INTERRUPTED. */
+int propkey_ledger_open(struct prop_cli *cli, struct prop_ledger **ret, struct prop_err *err);
 
 /* Fingerprint of a value that is a KEK, "" for anything else. */
 void propkey_fingerprint(const struct prop_secret *value, char out[17]);

@@ -86,7 +86,7 @@ int propkey_change_begin(struct propkey_change *c, struct prop_err *err)
         return prop_err_set_id(err, PROP_E_USAGE, "no-policy-doc",
                                "--no-upload changes a document: name it with --policy-doc");
     if (o->no_upload)
-        c->target.ledger = propkey_ledger_open(c->target.cli); /* for its lock */
+        rc = propkey_ledger_open(c->target.cli, &c->target.ledger, err); /* for its lock */
     else
         rc = propkey_policy_open(c->target.cli, &o->kbs, &c->target, err);
     if (rc < 0)

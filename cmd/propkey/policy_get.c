@@ -3,7 +3,6 @@
 #include "cmd/propkey/policy_upload.h"
 #include "cmd/propkey/verbs.h"
 
-#include "cmd/propkey/ledger.h"
 #include "util/encode.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -26,13 +25,14 @@ static void print_policy(const json_t *doc, void *stream)
     (void)fputs(json_string_value(json_object_get(doc, "rego")), stream);
 }
 
-static int from_ledger(struct prop_cli *cli, const char *url, char **ret, struct prop_err *err)
+static int from_ledger(const char *url, char **ret, struct prop_err *err)
 {
     prop_auto_free char *document = NULL;
-    prop_auto_ledger struct prop_ledger *l = propkey_ledger_open(cli);
-    int rc = l ? prop_ledger_last_policy(l, url, ret, &document, err) : PROP_E_NOTFOUND;
-    if (!l)
-        prop_err_set_id(err, PROP_E_NOTFOUND, "policy-unknown", "no ledger on this machine");
+    prop_auto_ledger struct prop_ledger *l = NULL;
+    int rc = prop_ledger_open_existing(NULL, &l, err);
+    if (rc == 0)
+        rc = l ? prop_ledger_last_policy(l, url, ret, &document, err)
+               : prop_err_set_id(err, PROP_E_NOTFOUND, "policy-unknown", "no ledger on this machine");
     if (rc < 0)
         (void)prop_err_hint(err, "servers since v0.19 do not give their policy's text back; keep "
                                  "the policy in version control");
@@ -54,7 +54,7 @@ static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
     /* A list of ids since v0.19, base64url of the text before. */
     bool list = prop_buf_str(&answer)[0] == '[';
     if (list) {
-        rc = from_ledger(cli, prop_kbs_url(k), &known, err);
+        rc = from_ledger(prop_kbs_url(k), &known, err);
         if (rc == 0)
             prop_cli_note(cli, "as uploaded last from this machine; the server does not tell");
     } else {

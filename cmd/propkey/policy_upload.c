@@ -61,10 +61,10 @@ int propkey_policy_open(struct prop_cli *cli, const struct prop_kbs_opts *o,
 {
     struct propkey_policy_target t = { cli, NULL, NULL, PROP_POLICY_KNOWN_INIT };
     int rc = prop_kbs_opts_open_admin(cli, o, &t.kbs, err);
-    if (rc == 0) {
-        t.ledger = propkey_ledger_open(cli);
+    if (rc == 0)
+        rc = propkey_ledger_open(cli, &t.ledger, err);
+    if (rc == 0)
         rc = prop_policy_known_read(t.ledger, prop_kbs_url(t.kbs), &t.last, err);
-    }
     if (rc == 0)
         *ret = t;
     else

@@ -227,8 +227,9 @@ int propkey_reference_apply(struct prop_cli *cli, const struct propkey_reference
     if (rc < 0)
         return rc;
     c.k = k;
-    lock = propkey_ledger_open(cli);
-    rc = plan(&c, values, err);
+    rc = propkey_ledger_open(cli, &lock, err);
+    if (rc == 0)
+        rc = plan(&c, values, err);
     if (rc == 0 && !o->dry_run && json_object_size(c.post) > 0)
         rc = send(&c, err);
     prop_ledger_unlock(lock);

@@ -174,8 +174,10 @@ static int revoke(struct prop_cli *cli, const struct revoke_opts *o, struct prop
     prop_auto_free char *path = prop_resource_id_path(id);
     if (!path)
         return prop_err_nomem(err);
-    prop_auto_ledger struct prop_ledger *l = propkey_ledger_open(cli);
-    int rc = look(l, prop_kbs_url(k), path, &doc, err);
+    prop_auto_ledger struct prop_ledger *l = NULL;
+    int rc = propkey_ledger_open(cli, &l, err);
+    if (rc == 0)
+        rc = look(l, prop_kbs_url(k), path, &doc, err);
     if (rc == 0)
         rc = check_yes(cli, o, l, doc, err);
     if (rc == 0 && l)

@@ -72,12 +72,14 @@ static int upload(struct prop_cli *cli, const struct set_opts *o, struct prop_kb
 {
     char fingerprint[17];
     struct propkey_proof proof;
-    prop_auto_ledger struct prop_ledger *l = propkey_ledger_open(cli);
+    prop_auto_ledger struct prop_ledger *l = NULL;
     prop_auto_free char *path = prop_resource_id_path(id);
     if (!path)
         return prop_err_nomem(err);
     propkey_fingerprint(value, fingerprint);
     int rc = propkey_proof_prepare(cli, &o->kbs, &proof, err);
+    if (rc == 0)
+        rc = propkey_ledger_open(cli, &l, err);
     if (rc == 0 && !o->replace)
         rc = propkey_ledger_check(l, prop_kbs_url(k), path, fingerprint, err);
     if (rc == 0 && !o->dry_run)

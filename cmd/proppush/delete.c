@@ -49,6 +49,11 @@ static void print_human(const json_t *doc, void *stream)
         (void)fprintf(stream, "%-9s %s\n", "left", json_string_value(v));
 }
 
+static void warn(void *ctx, const char *text)
+{
+    prop_cli_warn(ctx, "%s", text);
+}
+
 static int delete_it(struct prop_cli *cli, struct delete_opts *o, const struct prop_location *ref,
                      struct prop_err *err)
 {
@@ -57,7 +62,7 @@ static int delete_it(struct prop_cli *cli, struct delete_opts *o, const struct p
     prop_auto_kbs struct prop_kbs *kbs = NULL;
     prop_auto_json json_t *doc = NULL;
     struct prop_withdraw w = { .ref = ref, .oci = &oci, .all_tags = o->all_tags,
-                               .dry_run = o->dry_run };
+                               .dry_run = o->dry_run, .warn = warn, .ctx = cli };
     prop_oci_opts_fill(cli, &o->oci, &oci);
     int rc = o->digest != NULL ? prop_digest_parse(o->digest, &digest, err) : 0;
     w.digest = o->digest != NULL ? &digest : NULL;

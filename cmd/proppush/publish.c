@@ -21,7 +21,7 @@ struct publish_opts {
     struct prop_oci_opts oci;
     const char *kid, *kek;
     bool replace_key;
-    struct prop_strs allow;
+    struct prop_strs allow, measured;
     bool allow_any_guest, this_is_a_test;
     const char *policy_doc;
     bool replace_policy;
@@ -47,6 +47,9 @@ static const struct prop_opt options[] = {
       "who may have the key (repeatable): tee=snp,measurement=sha384:HEX or tee=tdx,tier=affirming; "
       "without it the policy is left alone",
       AT(allow), NULL, NULL, false },
+    { "measured", 0, PROP_OPT_LIST, "FILE",
+      "'propcvm vm measure --json' of who may have the key (repeatable); pins --allow rules of that tee",
+      AT(measured), NULL, NULL, false },
     { "allow-any-guest", 0, PROP_OPT_FLAG, NULL,
       "with --allow tee=NAME: any guest on such hardware, whatever runs in it", AT(allow_any_guest),
       NULL, NULL, false },
@@ -124,6 +127,8 @@ static void fill(struct prop_cli *cli, const struct publish_opts *o, const struc
     p->replace_key = o->replace_key;
     p->allow = o->allow.items;
     p->n_allow = o->allow.n;
+    p->measured = o->measured.items;
+    p->n_measured = o->measured.n;
     p->allow_any_guest = o->allow_any_guest;
     p->this_is_a_test = o->this_is_a_test;
     p->policy_doc = o->policy_doc;
@@ -344,15 +349,18 @@ static int run_publish(struct prop_cli *cli, void *opts, struct prop_err *err)
 }
 
 static const char details[] =
-    "SRC is a Wasm file, '-', or an image; DST is docker://HOST/NAME:TAG, oci:FOLDER:TAG or\n"
-    "dir:FOLDER. A key is made and kept on this machine, the module is encrypted while it is\n"
-    "sent, the rule of --allow goes to the KBS before the key does, all of it is read back,\n"
-    "and the tag is moved last. Whatever fails, the tag stays where it was, and what was done\n"
-    "is taken back.\n"
+    "SRC is a Wasm file, '-', an image, or an index, all of whose images get the one key; DST is\n"
+    "docker://HOST/NAME:TAG, oci:FOLDER:TAG or dir:FOLDER. A key is made and kept on this machine,\n"
+    "the module is encrypted while it is sent, the rule of --allow goes to the KBS before the key\n"
+    "does, all of it is read back, and the tag is moved last. Whatever fails, the tag stays where\n"
+    "it was, and what was done is taken back.\n"
     "\n"
     "Each step is in a journal on this machine. After a kill, --resume finishes the run and\n"
     "--abort takes it back; both take its number or destination (--list shows them), or\n"
     "nothing when there is only one.\n"
+    "\n"
+    "Publishers of one machine wait for each other, five minutes for rule and key and fifteen for\n"
+    "one destination, and fail then; PROP_LOCK_TIMEOUT=SECONDS is another time.\n"
     "\n"
     "A KBS has one policy for everybody, and does not tell which: --policy-doc names the\n"
     "document it is built from (kept in git), to which the rule is added.\n"
@@ -362,6 +370,7 @@ static const char details[] =
     "      --admin-key admin.key --policy-doc policy.toml --allow tee=snp,tier=affirming\n";
 
 const struct prop_verb proppush_verb_publish = {
-    "publish", "SRC DST | --resume|--abort|--forget [RUN] | --list", "encrypt, push and make runnable, all of it or nothing", details, options,
+    "publish", "SRC DST | --resume|--abort|--forget [RUN] | --list",
+    "encrypt, push and make runnable, all of it or nothing", details, options,
     sizeof(struct publish_opts), 0, 2, run_publish
 };

@@ -91,7 +91,7 @@ static int written(void *ctx, const struct prop_walk_image *im, struct prop_err 
     prop_auto_free char *tag = NULL;
     json_t *row = json_pack("{s:s}", "digest", prop_digest_format(&im->digest, digest));
 
-    if (row != NULL && im->entry != NULL && *prop_walk_platform(im->entry, platform))
+    if (row != NULL && im->place != NULL && *prop_walk_platform(im->place, platform))
         (void)json_object_set_new(row, "platform", json_string(platform));
     if (json_array_append_new(m->moved->images, row) < 0)
         return prop_err_nomem(err);

@@ -122,7 +122,8 @@ static const char details[] =
     "Nothing is changed. Each answer is told; the exit code tells the first that is not yes:\n"
     "0 fit for release, 1 no (a plain layer, a policy that lets in too many or too few), 4 damaged\n"
     "or another key, 5 not allowed to look, 6 a server cannot be reached, 8 image or key missing.\n"
-    "What cannot be known from here (a KBS shows keys to guests only) is told as unknown.\n"
+    "What cannot be known from here (a KBS shows keys to guests only) is told as unknown. Of an\n"
+    "index every image is looked at, and of the indexes within it.\n"
     "\n"
     "  proppush verify registry.example.com/team/addition:1 --kbs https://kbs.example.com \\\n"
     "      --policy policy.toml --token production-guest.jwt --deny-token laptop.jwt\n";

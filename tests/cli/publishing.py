@@ -62,7 +62,8 @@ def tag_digest(host, repo="team/addition", tag="encrypted"):
     """What the registry's tag points at, asked without our own client; None when there is none."""
     c = http.client.HTTPConnection(host, timeout=20)
     c.request("HEAD", f"/v2/{repo}/manifests/{tag}", headers={
-        "Accept": "application/vnd.oci.image.manifest.v1+json"})
+        "Accept": "application/vnd.oci.image.manifest.v1+json, "
+                  "application/vnd.oci.image.index.v1+json"})
     r = c.getresponse()
     r.read()
     c.close()

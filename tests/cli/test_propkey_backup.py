@@ -2,6 +2,7 @@
 and wrong passphrases do."""
 import os
 import pty
+import sqlite3
 import time
 
 import pytest
@@ -84,6 +85,26 @@ def test_what_is_here_wins(saved, other, kbs):
     assert "left as it is here" in r.err and len(r.json()["restored"]) == 2
     assert r.json()["keys"] == [] and r.json()["conflicts"][0]["path"] == "default/key/a"
     other.run("propkey", "set", "default/key/a", "new.kek", *argv)  # still its own
+
+
+def test_a_rotation_that_was_begun_goes_on_elsewhere(saved, other, kbs):
+    """The next machine must choose the same new name and KEK."""
+    argv = ("--kbs", kbs.url, "--admin-key", kbs.admin_key)
+    saved.run("propkey", "set", "default/key/a", "a.kek", *argv)
+    row = (kbs.url, "default/key/a", "default/key/a-0123456789abcdef", "0123456789abcdef")
+    db = sqlite3.connect(saved.home / "state/prop/ledger.db")
+    db.execute("INSERT INTO rotation (kbs, path, new_path, fingerprint, time) VALUES (?, ?, ?, ?, 1)", row)
+    db.commit()
+    db.close()
+    backup(saved, "--force")
+    look = restore(other, saved / "keys.backup", "--dry-run").json()
+    assert [r["new_path"] for r in look["rotations"]] == [row[2]]
+    assert restore(other, saved / "keys.backup").json()["rotations"] == look["rotations"]
+    db = sqlite3.connect(other.home / "state/prop/ledger.db")
+    assert db.execute("SELECT kbs, path, new_path, fingerprint FROM rotation").fetchall() == [row]
+    db.close()
+    # what this machine began itself stays
+    assert restore(other, saved / "keys.backup").json()["rotations"] == []
 
 
 def test_keys_made_elsewhere_are_named(saved, kbs):

@@ -1,8 +1,10 @@
 """The journal of publishes: what a killed one leaves, who may go on with it, and what is never lost
 or taken from somebody else."""
 import concurrent.futures
+import json
 import os
 import pathlib
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -394,6 +396,45 @@ def test_a_journal_that_cannot_be_written_stops_everything(world):
     db.close()
 
 
+@pytest.mark.parametrize("kib", [4, 16, 24, 32, 40, 48, 64, 96])
+def test_a_disk_that_is_full(world, kib):
+    """No file can grow further, somewhere on the way: a clean failure, and nothing that cannot be taken
+    back when there is room again."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kib << 10, kib << 10))
+
+    before = world.snapshot()
+    p = subprocess.run([str(a) for a in world.argv(*ARGS, "--json")], env={**world.box.env, **SAMPLE},
+                       cwd=world.box.path, capture_output=True, preexec_fn=limit, timeout=120)
+    err = p.stderr.decode()
+    assert p.returncode in (0, 7) and (p.returncode == 0) == bool(p.stdout), err
+    if p.returncode == 0:
+        assert world.tag() == json.loads(p.stdout)["digest"]
+        return
+    assert world.tag() == world.old
+    for run in world.open_runs():
+        assert f"--abort {run['run']}" in err
+        world.run_verb("--abort", run["run"])
+    assert world.snapshot() == before and world.open_runs() == []
+
+
+def test_aborted_twice_and_several_runs(world):
+    killed(world, "POST", "/resource/")
+    killed(world, "POST", "/resource/", *ARGS[:-1], "team/key/k2", dst=world.dst + "2")
+    for verb in ("--resume", "--abort", "--forget"):
+        e = world.run_verb(verb, ok=2).error()
+        assert e["code"] == "which-run" and "--list" in e["hint"]
+    first, second = sorted(r["run"] for r in world.open_runs())
+    world.run_verb("--abort", first)
+    e = world.run_verb("--abort", first, ok=8).error()
+    assert e["code"] == "no-such-run"
+    assert world.run_verb("--resume", first, ok=8).error()["code"] == "no-such-run"
+    doc = world.run_verb("--resume", env=SAMPLE).json()  # the only one there is now
+    assert doc["resumed"] is True and doc["reference"] == world.dst + "2"
+    assert world.run_verb("--resume", second, ok=8).error()["code"] == "no-such-run"
+    assert world.tag() == world.old and world.open_runs() == []
+
+
 def test_timings_and_proof(pub):
     doc = pub.json("--allow", "tee=sample", "--replace-policy", env=SAMPLE)
     assert all(isinstance(s["ms"], int) and s["ms"] >= 0 for s in doc["steps"])
@@ -402,27 +443,35 @@ def test_timings_and_proof(pub):
     assert "best effort" in doc["steps"][-1]["text"]
 
 
-def test_many_modules_under_one_rule(box, kbs, registry):
-    """Forty publishers, eight at a time, of one machine, one KBS, one registry, one policy document
-    with one rule for all of them."""
+def publish_many(box, kbs, registry, count, workers):
+    """Publishers of one machine, one KBS, one registry, one policy document with one rule for all."""
     rule = 'version = 1\n[[rule]]\nresource = "fleet/key/*"\ntee = "sample"\n'
     (box / "p.toml").write_text(rule)
 
     def publish(i):
         module = box / f"m{i}.wasm"
-        module.write_bytes(ADDITION + b"\x00\x03\x01x" + bytes([i]))
+        module.write_bytes(ADDITION + b"\x00\x04\x01x" + i.to_bytes(2, "big"))
         pub = Publisher(box, kbs, module, f"{registry.host}/fleet/m{i}:1")
         return pub.json("--policy-doc", "p.toml", "--allow", "tee=sample", "--kid", f"fleet/key/m{i}")
 
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        docs = list(pool.map(publish, range(40)))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        docs = list(pool.map(publish, range(count)))
     assert (box / "p.toml").read_text() == rule
-    assert len({d["digest"] for d in docs}) == len(kept_keks(box)) == 40
+    assert len({d["digest"] for d in docs}) == len(kept_keks(box)) == count
     for i, doc in enumerate(docs):
         assert tag_digest(registry.host, f"fleet/m{i}", "1") == doc["digest"]
     pub = Publisher(box, kbs, box / "m7.wasm", "")
     assert pub.get("fleet/key/m7") == pathlib.Path(docs[7]["kek_file"]).read_bytes()
     assert box.run("proppush", "publish", "--list", "--json").json()["runs"] == []
+
+
+def test_many_modules_under_one_rule(box, kbs, registry):
+    publish_many(box, kbs, registry, 32, 8)
+
+
+@pytest.mark.skipif(os.environ.get("PROP_LONG") != "1", reason="takes minutes: PROP_LONG=1")
+def test_a_thousand_modules_under_one_rule(box, kbs, registry):
+    publish_many(box, kbs, registry, 1000, 16)
 
 
 # --- build servers ---------------------------------------------------------------------------------
