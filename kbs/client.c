@@ -10,6 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+/* A change on its way may still be made after a signal, and then behind the back of whoever takes it
+ * back: its answer is waited for. */
+enum { CHANGE_GRACE_MS = 800 };
+
 enum { HOST_MAX = 256, RETRIES = 2, MAX_HEADERS = 5, COOKIE_HEADER_MAX = 1024 };
 
 /* https, or http where nobody can listen, or where the user said so. */
@@ -111,19 +115,67 @@ static int check_client_pair(const struct prop_kbs_config *c, struct prop_err *e
     return 0;
 }
 
-static int open_http(struct prop_kbs *k, const struct prop_kbs_config *c, struct prop_err *err)
+static int open_http(const struct prop_kbs_transport *t, struct prop_http **ret,
+                     struct prop_err *err)
 {
     struct prop_http_config hc = {
-        .ca_cert = c->ca_cert,
-        .client_cert = c->client_cert,
-        .client_key = c->client_key,
-        .tls_facts = c->tls_facts,
+        .ca_cert = t->ca_cert,
+        .client_cert = t->client_cert,
+        .client_key = t->client_key,
+        .tls_facts = t->tls_facts,
         .user_agent = "prop/" PROP_VERSION,
-        .allow_http = c->insecure_http,
-        .no_proxy = c->no_proxy,
+        .allow_http = t->insecure_http,
+        .no_proxy = t->no_proxy,
+        .any_time = t->no_proxy,
         .max_retries = RETRIES,
     };
-    return prop_http_new(&hc, &k->http, err);
+    return prop_http_new(&hc, ret, err);
+}
+
+static int own(char **to, const char *from)
+{
+    *to = from ? prop_strdup(from) : NULL;
+    return from && !*to ? -1 : 0;
+}
+
+static int transport_init(struct prop_kbs_transport *t, const struct prop_kbs_config *c,
+                          struct prop_err *err)
+{
+    t->tls_facts = c->tls_facts;
+    t->insecure_http = c->insecure_http;
+    t->no_proxy = c->no_proxy;
+    if (own(&t->ca_cert, c->ca_cert) < 0 || own(&t->client_cert, c->client_cert) < 0 ||
+        own(&t->client_key, c->client_key) < 0)
+        return prop_err_nomem(err);
+    return 0;
+}
+
+/* The files of certificates are read once. When a server that was trusted before is not any more, they
+ * may have been replaced together with its certificate: read them again. True when that was done. */
+static bool reopen(struct prop_kbs *k, const struct prop_err *failure)
+{
+    struct prop_http *fresh = NULL;
+    if (!k->answered || !k->transport.ca_cert || strcmp(prop_err_id(failure), "tls") != 0 ||
+        open_http(&k->transport, &fresh, NULL) < 0)
+        return false;
+    prop_http_free(k->http);
+    k->http = fresh;
+    return true;
+}
+
+int prop_kbs_do(struct prop_kbs *k, const struct prop_http_request *rq, struct prop_http_answer *ret,
+                struct prop_err *err)
+{
+    struct prop_err local = PROP_ERR_INIT;
+    int rc = prop_http_do(k->http, rq, ret, &local);
+    if (rc < 0 && reopen(k, &local)) {
+        prop_err_clear(&local);
+        rc = prop_http_do(k->http, rq, ret, &local);
+    }
+    k->answered = k->answered || rc == 0;
+    if (rc < 0 && err)
+        *err = local;
+    return rc;
 }
 
 /* One spelling for one server, since the ledger looks things up by it: scheme and host in lower
@@ -163,7 +215,9 @@ int prop_kbs_new(const struct prop_kbs_config *config, struct prop_kbs **ret, st
     if (rc == 0)
         rc = prop_kbs_admin_init(k, config, err);
     if (rc == 0)
-        rc = open_http(k, config, err);
+        rc = transport_init(&k->transport, config, err);
+    if (rc == 0)
+        rc = open_http(&k->transport, &k->http, err);
     if (rc == 0)
         *ret = PROP_TAKE(k);
     return rc;
@@ -176,6 +230,9 @@ void prop_kbs_free(struct prop_kbs *k)
     prop_kbs_session_release(&k->session);
     prop_kbs_admin_release(k);
     prop_http_free(k->http);
+    prop_free(k->transport.ca_cert);
+    prop_free(k->transport.client_cert);
+    prop_free(k->transport.client_key);
     prop_free(k->url);
     prop_free(k);
 }
@@ -262,6 +319,8 @@ int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
                        (const char *)prop_secret_data(rq->cookie));
         headers[n++] = cookie;
     }
+    bool changes = rq->call != PROP_KBS_AUTH && rq->call != PROP_KBS_ATTEST &&
+                   strcmp(rq->method, "GET") != 0;
     struct prop_http_request hr = {
         .method = rq->method,
         .url = url,
@@ -272,12 +331,12 @@ int prop_kbs_send(struct prop_kbs *k, const struct prop_kbs_request *rq,
         .body_total = rq->body_len,
         .max_body = PROP_LIMIT_KBS_ANSWER,
         .idempotent = strcmp(rq->method, "GET") == 0,
-        .once = rq->call != PROP_KBS_AUTH && rq->call != PROP_KBS_ATTEST &&
-                strcmp(rq->method, "GET") != 0,
+        .once = changes,
+        .grace_ms = changes ? CHANGE_GRACE_MS : 0,
     };
     prop_auto_answer struct prop_http_answer a = PROP_HTTP_ANSWER_INIT;
     struct prop_err local = PROP_ERR_INIT;
-    int rc = prop_http_do(k->http, &hr, &a, &local);
+    int rc = prop_kbs_do(k, &hr, &a, &local);
     prop_wipe(cookie, sizeof(cookie));
     if (rc < 0) {
         rc = prop_kbs_broken(rq->call, rc, &local);

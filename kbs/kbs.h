@@ -21,7 +21,8 @@ struct prop_kbs_config {
     const char *client_cert;  /* PEM; NULL = none */
     const char *client_key;   /* PEM, not readable by others; NULL = it is in client_cert */
     bool insecure_http;       /* plain HTTP beyond loopback */
-    bool no_proxy;            /* the guest */
+    bool no_proxy;            /* the guest: proxies of the environment are ignored, and with ca_cert the
+                                 server's certificate counts whatever the (host's) clock says */
     const char *admin_key;    /* file: Ed25519 PEM to sign with; NULL = none */
     const char *admin_token;  /* file: ready token; NULL = none. Both: PROP_E_USAGE */
     const char *issuer;       /* for signed tokens; NULL = "propkey" */
@@ -88,16 +89,28 @@ int prop_kbs_get_reference_value(struct prop_kbs *k, const char *name, json_t **
 /* GET /healthz; 0 when the server answers at all as a KBS does. */
 int prop_kbs_health(struct prop_kbs *k, struct prop_err *err);
 
+/* The key a session is made with, where the caller brings none (kbs.md 2.6). */
+enum prop_kbs_key { PROP_KBS_KEY_P256, PROP_KBS_KEY_P521, PROP_KBS_KEY_RSA };
+
 struct prop_kbs_attest {
     enum prop_tee tee;
-    const struct prop_pkey *tee_key;  /* NULL = a fresh P-256 key for this session */
+    const struct prop_pkey *tee_key;  /* NULL = a fresh key of `key` for this session */
     const char *init_data;            /* TOML text to send as init-data, or NULL */
+    enum prop_kbs_key key;
+    bool allow_debug;                 /* attest a guest whose memory its host may read */
+    bool sample_device;               /* with sample evidence: that of a sample device as well */
 };
-/* Attest (POST /auth, POST /attest) and return the EAR token text. */
+/* Attest (POST /auth, POST /attest) and return the EAR token text. The evidence is checked here first
+ * (tee/check.h), since a server only ever says 401; and before anything is sent the launch must have
+ * bound `init_data`: PROP_E_VERIFY (id "init-data-mismatch").
+ * Fails: as prop_tee_evidence and prop_tee_checks_verdict; PROP_E_UNSUPPORTED (id "tee-key"). */
 int prop_kbs_attest(struct prop_kbs *k, const struct prop_kbs_attest *how, struct prop_buf *token,
                     struct prop_err *err);
 /* Fetch a resource: attest when this session has not yet, GET, open the JWE with the session's TEE
- * key. One retry on a lost session (TokenNotFound, TokenVerifierError), none on a denial.
+ * key. A session is used until it or its token runs out, which costs one request; where the session
+ * is over and its token is not, the token is shown instead. One retry on a lost session (TokenNotFound,
+ * TokenVerifierError), none on a denial. For services that live long: after a restart of the server, a
+ * broken connection or another certificate in `ca_cert`, the next call finds its way again.
  * A resource id with a host that is not this KBS's is refused: PROP_E_DENIED (id "foreign-kbs"). */
 int prop_kbs_get_resource(struct prop_kbs *k, const struct prop_kbs_attest *how,
                           const struct prop_resource_id *id, struct prop_secret **ret,

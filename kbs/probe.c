@@ -15,7 +15,7 @@ int prop_kbs_probe_health(struct prop_kbs *k, int *ret_status, struct prop_err *
     struct prop_http_request hr = { .method = "GET", .url = url, .max_body = PROP_LIMIT_ERROR_BODY,
                                     .idempotent = true };
     struct prop_err local = PROP_ERR_INIT;
-    int rc = prop_http_do(k->http, &hr, &a, &local);
+    int rc = prop_kbs_do(k, &hr, &a, &local);
     if (rc < 0) {
         rc = prop_kbs_broken(PROP_KBS_GET_POLICY, rc, &local);
         if (err)

@@ -5,107 +5,14 @@
 #include "jose/jwe.h"
 #include "jose/jwk.h"
 #include "tee/binding.h"
+#include "tee/check.h"
+#include "util/encode.h"
 #include "util/mem.h"
-#include "util/text.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum { COOKIE_MAX = 512, NONCE_MAX = 4096 };
-static const char cookie_name[] = "kbs-session-id=";
-
-void prop_kbs_session_release(struct prop_kbs_session *s)
-{
-    prop_secret_free(s->cookie);
-    prop_pkey_free(s->own_key);
-    prop_free(s->init_data);
-    memset(s, 0, sizeof(*s));
-}
-
-/* What the server encrypts to (kbs.md 2.6); it would take other keys here and fail at the GET. */
-static const char *key_alg(const struct prop_pkey *key)
-{
-    switch (prop_pkey_get_type(key)) {
-    case PROP_PKEY_RSA:
-        return "RSA-OAEP-256";
-    case PROP_PKEY_P256:
-    case PROP_PKEY_P521:
-        return "ECDH-ES+A256KW";
-    case PROP_PKEY_P384:
-    case PROP_PKEY_ED25519:
-        break;
-    }
-    return NULL;
-}
-
-static const struct prop_pkey *session_key(const struct prop_kbs *k,
-                                           const struct prop_kbs_attest *how)
-{
-    return how->tee_key ? how->tee_key : k->session.own_key;
-}
-
-static int check_key(const struct prop_pkey *key, struct prop_err *err)
-{
-    if (key_alg(key) && prop_pkey_is_private(key))
-        return 0;
-    prop_err_set_id(err, PROP_E_UNSUPPORTED, "tee-key",
-                    "key brokers do not encrypt to this kind of TEE key");
-    (void)prop_err_hint(err, "use a private P-256, P-521 or RSA key");
-    return PROP_E_UNSUPPORTED;
-}
-
-/* A new session, not attested yet. The TEE key is the same for all of it. */
-static int session_begin(struct prop_kbs *k, const struct prop_kbs_attest *how,
-                         struct prop_err *err)
-{
-    struct prop_kbs_session *s = &k->session;
-    prop_kbs_session_release(s);
-    int rc = how->tee_key ? check_key(how->tee_key, err)
-                          : prop_pkey_generate(PROP_PKEY_P256, 0, &s->own_key, err);
-    if (rc == 0)
-        rc = prop_jwk_thumbprint(session_key(k, how), s->thumbprint, err);
-    if (rc < 0)
-        return rc;
-    s->tee = how->tee;
-    s->init_data = how->init_data ? prop_strdup(how->init_data) : NULL;
-    return how->init_data && !s->init_data ? prop_err_nomem(err) : 0;
-}
-
-/* Is the session attested, and as this caller wants it? */
-static bool session_fits(const struct prop_kbs *k, const struct prop_kbs_attest *how)
-{
-    const struct prop_kbs_session *s = &k->session;
-    char thumbprint[44];
-    if (!s->attested || s->tee != how->tee || !how->tee_key != !!s->own_key ||
-        !how->init_data != !s->init_data)
-        return false;
-    if (how->init_data && strcmp(how->init_data, s->init_data) != 0)
-        return false;
-    return !how->tee_key || (prop_jwk_thumbprint(how->tee_key, thumbprint, NULL) == 0 &&
-                             strcmp(thumbprint, s->thumbprint) == 0);
-}
-
-/* Set-Cookie: kbs-session-id=VALUE; Expires=... The value goes back as it came. */
-static int take_cookie(struct prop_kbs *k, const struct prop_http_answer *a, struct prop_err *err)
-{
-    for (size_t i = 0;; i++) {
-        const char *v = prop_http_header(a, "set-cookie", i);
-        if (!v)
-            return prop_err_set_id(err, PROP_E_REMOTE, "no-session-cookie",
-                                   "the key broker gave no session cookie");
-        size_t len = strcspn(v, ";, \t");
-        if (!prop_starts_with(v, cookie_name) || len < sizeof(cookie_name) || len > COOKIE_MAX)
-            continue;
-        struct prop_secret *cookie = NULL;
-        int rc = prop_secret_copy(v, len, &cookie, err);
-        if (rc < 0)
-            return rc;
-        prop_secret_free(k->session.cookie);
-        k->session.cookie = cookie;
-        return 0;
-    }
-}
+enum { NONCE_MAX = 4096 };
 
 static int post(struct prop_kbs *k, enum prop_kbs_call call, const char *path, const json_t *body,
                 json_t **ret, struct prop_err *err)
@@ -123,10 +30,12 @@ static int post(struct prop_kbs *k, enum prop_kbs_call call, const char *path, c
         .body_len = strlen(text),
         .cookie = k->session.cookie,
     };
+    uint64_t sent = prop_kbs_clock_ms();
     int rc = prop_kbs_send(k, &rq, &a, err);
     if (rc < 0)
         return rc;
-    rc = call == PROP_KBS_AUTH ? take_cookie(k, &a, err) : 0;
+    if (call == PROP_KBS_AUTH)
+        rc = prop_kbs_session_take_cookie(&k->session, &a, sent, err);
     prop_auto_json json_t *answer = NULL;
     if (rc == 0)
         rc = prop_json_parse(prop_buf_str(&a.body), a.body.len, "the key broker's answer", &answer,
@@ -177,29 +86,68 @@ static int request_challenge(struct prop_kbs *k, enum prop_tee tee, json_t **ret
     return post(k, PROP_KBS_AUTH, "/auth", body, ret, err);
 }
 
-/* The attestation: evidence bound to nonce and TEE key. */
-static int make_attestation(const struct prop_kbs *k, const struct prop_kbs_attest *how,
-                            const char *nonce, json_t **ret, struct prop_err *err)
+/* Evidence of the one device there is for tests: bound to nonce and key alone, since it cannot contain
+ * its own hash (attestation.md 3.1). The text is hashed as it is sent. */
+static int device_evidence(const char *nonce, const json_t *jwk, char **ret, struct prop_err *err)
 {
-    prop_auto_json json_t *jwk = NULL;
-    prop_auto_json json_t *evidence = NULL;
-    prop_auto_json json_t *init = NULL;
     struct prop_digest bound;
-    const struct prop_pkey *key = session_key(k, how);
-    int rc = prop_jwk_export(key, false, key_alg(key), &jwk, err);
-    if (rc == 0)
-        rc = prop_tee_report_data(nonce, jwk, "", &bound, err);
-    if (rc == 0)
-        rc = prop_tee_evidence(how->tee, bound.bytes, bound.len, &evidence, err);
+    int rc = prop_tee_report_data(nonce, jwk, NULL, &bound, err);
     if (rc < 0)
         return rc;
-    init = how->init_data ? json_pack("{s:s,s:s}", "format", "toml", "body", how->init_data)
-                          : json_null();
+    prop_auto_free char *b64 = prop_b64_encode(PROP_B64_STD, bound.bytes, bound.len);
+    prop_auto_json json_t *o = b64 ? json_pack("{s:{s:s,s:s}}", "sampledevice", "svn", "2",
+                                               "report_data", b64) : NULL;
+    *ret = o ? prop_json_compact(o) : NULL;
+    return *ret ? 0 : prop_err_nomem(err);
+}
+
+/* What is bound to the evidence, and the evidence. */
+struct attestation {
+    json_t *jwk;
+    char *additional;
+    struct prop_tee_answer evidence;
+};
+
+static void attestation_release(struct attestation *t)
+{
+    json_decref(t->jwk);
+    prop_free(t->additional);
+    prop_tee_answer_release(&t->evidence);
+}
+#define auto_attestation __attribute__((cleanup(attestation_release)))
+
+static int collect(const struct prop_kbs *k, const struct prop_kbs_attest *how,
+                   const struct prop_initdata *pins, const char *nonce, struct attestation *t,
+                   struct prop_err *err)
+{
+    struct prop_tee_ask ask = { .tee = how->tee, .allow_debug = how->allow_debug, .init_data = pins };
+    const struct prop_pkey *key = prop_kbs_session_key(&k->session, how);
+    struct prop_digest bound;
+    int rc = prop_jwk_export(key, false, prop_kbs_key_alg(key), &t->jwk, err);
+    if (rc == 0 && how->sample_device && how->tee == PROP_TEE_SAMPLE)
+        rc = device_evidence(nonce, t->jwk, &t->additional, err);
+    if (rc == 0)
+        rc = prop_tee_report_data(nonce, t->jwk, t->additional ? t->additional : "", &bound, err);
+    if (rc < 0)
+        return rc;
+    memcpy(ask.report_data, bound.bytes, sizeof(ask.report_data));
+    rc = prop_tee_evidence(&ask, &t->evidence, err);
+    return rc < 0 ? rc : prop_tee_checks_verdict(&t->evidence.checks, err);
+}
+
+/* The body of POST /attest. */
+static int attestation_json(const struct prop_kbs_attest *how, const char *nonce,
+                            const struct attestation *t, json_t **ret, struct prop_err *err)
+{
+    prop_auto_json json_t *init =
+        how->init_data ? json_pack("{s:s,s:s}", "format", "toml", "body", how->init_data)
+                       : json_null();
     if (!init)
         return prop_err_set(err, PROP_E_INPUT, "the init-data is not UTF-8 text");
-    json_t *o = json_pack("{s:O,s:{s:s,s:O},s:{s:O,s:s}}", "init-data", init, "runtime-data",
-                          "nonce", nonce, "tee-pubkey", jwk, "tee-evidence", "primary_evidence",
-                          evidence, "additional_evidence", "");
+    json_t *o = json_pack("{s:O,s:{s:s,s:O},s:{s:O,s:s}}", "init-data", init, "runtime-data", "nonce",
+                          nonce, "tee-pubkey", t->jwk, "tee-evidence", "primary_evidence",
+                          t->evidence.json, "additional_evidence",
+                          t->additional ? t->additional : "");
     if (!o)
         return prop_err_nomem(err);
     *ret = o;
@@ -213,36 +161,74 @@ static bool is_token(const char *text)
     return text && *text && strspn(text, ok) == strlen(text);
 }
 
-static int send_attestation(struct prop_kbs *k, const json_t *attestation, struct prop_buf *token,
+static int send_attestation(struct prop_kbs *k, const json_t *body, struct prop_buf *token,
                             struct prop_err *err)
 {
     prop_auto_json json_t *answer = NULL;
-    int rc = post(k, PROP_KBS_ATTEST, "/attest", attestation, &answer, err);
+    uint64_t sent = prop_kbs_clock_ms();
+    int rc = post(k, PROP_KBS_ATTEST, "/attest", body, &answer, err);
     if (rc < 0)
         return rc;
     const char *text = json_string_value(json_object_get(answer, "token"));
     if (!is_token(text)) /* it goes to terminals and into headers: a JWT's characters, no others */
         return prop_err_set_id(err, PROP_E_REMOTE, "no-token",
                                "the key broker took the evidence and gave no token");
-    k->session.attested = true;
-    return token ? prop_buf_puts(token, text, err) : 0;
+    rc = prop_kbs_session_take_token(&k->session, text, sent, err);
+    if (rc == 0 && token)
+        rc = prop_buf_puts(token, text, err);
+    k->session.attested = rc == 0;
+    return rc;
+}
+
+/* The server does not say why: what our own checks found wanting is the likeliest cause. */
+static void explain_refusal(const struct prop_tee_checks *checks, int rc, struct prop_err *err)
+{
+    const char *warning = prop_tee_checks_warning(checks);
+    if (rc != PROP_E_AUTH || !err || !warning)
+        return;
+    err->hint[0] = 0;
+    (void)prop_err_hint(err, "its own checks are in the server's log; here, %s", warning);
+}
+
+/* Init-data is believed only when the launch bound it, and that is found out before anybody whom it may
+ * name is spoken to. Sample evidence has no launch: the document goes along as it is. */
+static int check_init_data(const struct prop_kbs_attest *how, struct prop_initdata *ret,
+                           const struct prop_initdata **ret_pins, struct prop_err *err)
+{
+    if (!how->init_data || how->tee == PROP_TEE_SAMPLE)
+        return 0;
+    int rc = prop_initdata_read(how->init_data, strlen(how->init_data), "init-data", ret, err);
+    if (rc == 0)
+        rc = prop_tee_check_init_data(how->tee, ret, err);
+    if (rc == 0)
+        *ret_pins = ret;
+    return rc;
 }
 
 static int handshake(struct prop_kbs *k, const struct prop_kbs_attest *how, struct prop_buf *token,
                      struct prop_err *err)
 {
     prop_auto_json json_t *answer = NULL;
-    prop_auto_json json_t *attestation = NULL;
+    prop_auto_json json_t *body = NULL;
+    auto_attestation struct attestation t = { NULL, NULL, PROP_TEE_ANSWER_INIT };
     struct challenge c = { NULL, NULL };
-    int rc = session_begin(k, how, err);
+    struct prop_initdata document;
+    const struct prop_initdata *pins = NULL;
+    int rc = check_init_data(how, &document, &pins, err);
+    if (rc == 0)
+        rc = prop_kbs_session_begin(&k->session, how, err);
     if (rc == 0)
         rc = request_challenge(k, how->tee, &answer, err);
     if (rc == 0)
         rc = read_challenge(answer, &c, err);
     if (rc == 0)
-        rc = make_attestation(k, how, c.nonce, &attestation, err);
+        rc = collect(k, how, pins, c.nonce, &t, err);
     if (rc == 0)
-        rc = send_attestation(k, attestation, token, err);
+        rc = attestation_json(how, c.nonce, &t, &body, err);
+    if (rc == 0) {
+        rc = send_attestation(k, body, token, err);
+        explain_refusal(&t.evidence.checks, rc, err);
+    }
     return PROP_KBS_WRAP(rc, err, "attest as '%s'", prop_tee_name(how->tee));
 }
 
@@ -293,11 +279,14 @@ static void explain_denial(const struct prop_kbs_attest *how, struct prop_err *e
 static int fetch_attested(struct prop_kbs *k, const struct prop_kbs_attest *how, const char *path,
                           struct prop_secret **ret, struct prop_err *err)
 {
-    bool reused = session_fits(k, how);
+    bool reused = prop_kbs_session_fits(&k->session, how);
     for (;;) {
+        const struct prop_secret *cookie = NULL, *bearer = NULL;
         int rc = reused ? 0 : handshake(k, how, NULL, err);
-        if (rc == 0)
-            rc = fetch(k, path, k->session.cookie, NULL, session_key(k, how), ret, err);
+        if (rc == 0) {
+            prop_kbs_session_proof(&k->session, &cookie, &bearer);
+            rc = fetch(k, path, cookie, bearer, prop_kbs_session_key(&k->session, how), ret, err);
+        }
         /* An old session may have run out on the server: one new one, then the answer counts. */
         if (rc == 0 || !reused || !session_lost(err))
             return rc;

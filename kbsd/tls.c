@@ -21,8 +21,9 @@ static int ca_cert(const char *path, const struct prop_pkey *key, struct prop_bu
 int prop_kbsd_tls_identity(const char *dir, const char *host, struct prop_buf *chain,
                            struct prop_secret **ret_key, struct prop_err *err)
 {
-    static const char *const own[] = { "localhost", "127.0.0.1", "::1" };
-    const char *names[PROP_ARRAY_LEN(own) + 1] = { own[0], own[1], own[2], host };
+    /* The last is what a VM calls this loopback interface, on QEMU's user network. */
+    static const char *const own[] = { "localhost", "127.0.0.1", "::1", "10.0.2.2" };
+    const char *names[PROP_ARRAY_LEN(own) + 1] = { own[0], own[1], own[2], own[3], host };
     size_t n = PROP_ARRAY_LEN(own) + 1;
     prop_auto_free char *key_path = prop_path_join(dir, "ca.key");
     prop_auto_free char *cert_path = prop_path_join(dir, "ca.pem");

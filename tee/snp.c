@@ -1,11 +1,10 @@
-/* One table says where each field of a report stands; writing the JSON and checking that no byte
- * was missed both follow it. */
+/* One table says where each field of a report stands; writing the JSON, checking that no byte was
+ * missed, and making the report from the JSON again all follow it. */
 #include "tee/snp.h"
 
 #include "util/mem.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 enum kind { NUM, BYTES, TCB, FIRMWARE };
@@ -52,8 +51,7 @@ static const struct field signature[] = {
     { "s", BYTES, 0x2e8, 72, 0 },
 };
 
-enum { FAMILY_TURIN = 0x1a, OFFSET_FAMILY = 0x188, OFFSET_KEY_INFO = 0x48,
-       OFFSET_REPORT_DATA = 0x50 };
+enum { FAMILY_TURIN = 0x1a, OFFSET_FAMILY = 0x188 };
 
 /* Parts of a TCB: which byte holds it; -1 = null. Turin moved them (attestation.md 3.3). */
 struct tcb_part {
@@ -81,7 +79,7 @@ static uint64_t number_at(struct reader *r, size_t offset, size_t len)
     return v;
 }
 
-static json_t *bytes_json(const uint8_t *data, size_t len)
+json_t *prop_json_numbers(const uint8_t *data, size_t len)
 {
     json_t *a = json_array();
     for (size_t i = 0; a && i < len; i++) {
@@ -128,7 +126,7 @@ static json_t *field_json(struct reader *r, const struct field *f, bool *ret_ran
     }
     case BYTES:
         memset(r->seen + f->offset, true, f->len);
-        return bytes_json(r->report + f->offset, f->len);
+        return prop_json_numbers(r->report + f->offset, f->len);
     case TCB:
         return tcb_json(r, f->offset);
     case FIRMWARE:
@@ -169,24 +167,21 @@ static int check_rest(const struct reader *r, struct prop_err *err)
 static int check_head(struct reader *r, struct prop_err *err)
 {
     r->version = (uint32_t)number_at(r, 0, 4);
-    if (r->version < 2 || r->version > 5)
-        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "snp-report-layout",
-                               "SNP report version %u is not known (2 to 5 are)",
-                               (unsigned)r->version);
+    if (r->version < 2 || r->version > 5) {
+        prop_err_set_id(err, PROP_E_UNSUPPORTED, "snp-report-layout",
+                        "SNP report version %u is not known (2 to 5 are)", (unsigned)r->version);
+        return prop_err_hint(err, "the report's layout is newer than this tool: update it");
+    }
     r->turin = r->version >= 3 && r->report[OFFSET_FAMILY] == FAMILY_TURIN;
-    /* key_info bits 2 to 4: the signing key; 7 = none. */
-    if ((r->report[OFFSET_KEY_INFO] >> 2 & 7) == 7)
-        return prop_err_set_id(err, PROP_E_UNSUPPORTED, "snp-unsigned",
-                               "the SNP report is not signed");
     return 0;
 }
 
 int prop_snp_report_json(const uint8_t *report, size_t len, json_t **ret, struct prop_err *err)
 {
+    struct reader r = { .report = report };
     if (len != PROP_SNP_REPORT)
         return prop_err_set(err, PROP_E_INPUT, "an SNP report has %d bytes, this one %zu",
                             PROP_SNP_REPORT, len);
-    struct reader r = { .report = report };
     prop_auto_json json_t *o = json_object();
     prop_auto_json json_t *sig = json_object();
     if (!o || !sig)
@@ -198,122 +193,99 @@ int prop_snp_report_json(const uint8_t *report, size_t len, json_t **ret, struct
         rc = add_fields(&r, signature, PROP_ARRAY_LEN(signature), sig, err);
     if (rc == 0)
         rc = check_rest(&r, err);
-    if (rc < 0)
-        return rc;
-    if (json_object_set(o, "signature", sig) < 0)
-        return prop_err_nomem(err);
-    *ret = PROP_TAKE(o);
-    return 0;
+    if (rc == 0 && json_object_set(o, "signature", sig) < 0)
+        rc = prop_err_nomem(err);
+    if (rc == 0)
+        *ret = PROP_TAKE(o);
+    return rc;
 }
 
-/* --- certificates ------------------------------------------------------------------------------ */
+/* --- and back ------------------------------------------------------------------------------------ */
 
-enum { ENTRY = 24, GUID_TEXT = 37 };
-
-static const struct cert_name {
-    const char *guid, *type;
-} cert_names[] = {
-    { "c0b406a4-a803-4952-9743-3fb6014cd0ae", "ARK" },
-    { "4ab7b379-bbac-4fe4-a02f-05aef327c782", "ASK" },
-    { "63da758d-e664-4564-adc5-f4b93be8accd", "VCEK" },
-    { "a8074bc2-a25a-483e-aae6-39c045a0b8a1", "VLEK" },
-    { "92f81bc3-5811-4d3d-97ff-d19f88dc67ea", "CRL" },
+struct writer {
+    uint8_t *report;
+    uint32_t version;
+    bool turin;
 };
 
-static void guid_text(const uint8_t g[16], char out[GUID_TEXT])
+static bool put_number(const struct writer *w, const json_t *v, size_t offset, size_t len)
 {
-    char *p = out;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *p++ = '-';
-        p += snprintf(p, 3, "%02x", g[i]);
-    }
-}
-
-static uint32_t le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static bool all_zero(const uint8_t *p, size_t len)
-{
+    json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < 0 || (len < 8 && n >> 8 * len))
+        return false;
     for (size_t i = 0; i < len; i++)
-        if (p[i])
-            return false;
+        w->report[offset + i] = (uint8_t)((uint64_t)n >> 8 * i);
     return true;
 }
 
-static json_t *cert_json(const uint8_t *entry, const uint8_t *data, size_t len, bool *ret_signer)
+static bool put_bytes(const struct writer *w, const json_t *v, size_t offset, size_t len)
 {
-    char guid[GUID_TEXT];
-    guid_text(entry, guid);
-    json_t *type = NULL;
-    for (size_t i = 0; i < PROP_ARRAY_LEN(cert_names); i++) {
-        if (strcmp(cert_names[i].guid, guid) == 0) {
-            type = json_string(cert_names[i].type);
-            *ret_signer |= cert_names[i].type[0] == 'V';
-        }
-    }
-    if (!type)
-        type = json_pack("{s:s}", "OTHER", guid);
-    return json_pack("{s:o,s:o}", "cert_type", type, "data", bytes_json(data, len));
+    bool good = json_is_array(v) && json_array_size(v) == len;
+    for (size_t i = 0; good && i < len; i++)
+        good = put_number(w, json_array_get(v, i), offset + i, 1);
+    return good;
 }
 
-static int bad_table(const char *why, struct prop_err *err)
+static bool put_tcb(const struct writer *w, const json_t *v, size_t offset)
 {
-    return prop_err_set_id(err, PROP_E_INPUT, "snp-cert-table", "SNP certificate table: %s", why);
+    bool good = json_is_object(v);
+    for (size_t i = 0; good && i < PROP_ARRAY_LEN(tcb_parts); i++) {
+        const json_t *part = json_object_get(v, tcb_parts[i].name);
+        int at = w->turin ? tcb_parts[i].turin : tcb_parts[i].genoa;
+        good = at < 0 ? !part || json_is_null(part)
+                      : put_number(w, part, offset + (size_t)at, 1);
+    }
+    return good;
 }
 
-/* Entries up to the all-zero one; their count times ENTRY is where data may begin. */
-static int count_entries(const uint8_t *table, size_t len, size_t *ret, struct prop_err *err)
+static bool put_firmware(const struct writer *w, const json_t *v, size_t offset)
 {
-    for (size_t n = 0; (n + 1) * ENTRY <= len; n++) {
-        if (all_zero(table + n * ENTRY, ENTRY)) {
-            *ret = n;
-            return 0;
-        }
-    }
-    return bad_table("no end", err);
+    return put_number(w, json_object_get(v, "major"), offset + 2, 1) &&
+           put_number(w, json_object_get(v, "minor"), offset + 1, 1) &&
+           put_number(w, json_object_get(v, "build"), offset, 1);
 }
 
-int prop_snp_cert_chain(const uint8_t *table, size_t len, json_t **ret, struct prop_err *err)
+static bool put_field(const struct writer *w, const struct field *f, const json_t *v)
 {
-    size_t n = 0;
-    bool signer = false;
-    prop_auto_json json_t *chain = json_array();
-    if (!chain)
-        return prop_err_nomem(err);
-    int rc = len ? count_entries(table, len, &n, err) : 0;
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *e = table + i * ENTRY;
-        size_t offset = le32(e + 16), size = le32(e + 20);
-        if (offset < (n + 1) * ENTRY || offset > len || size > len - offset)
-            return bad_table("an entry points outside", err);
-        if (json_array_append_new(chain, cert_json(e, table + offset, size, &signer)) < 0)
-            return prop_err_nomem(err);
+    if (w->version < f->since)
+        return !v || json_is_null(v);
+    switch (f->kind) {
+    case NUM:
+        return put_number(w, v, f->offset, f->len);
+    case BYTES:
+        return put_bytes(w, v, f->offset, f->len);
+    case TCB:
+        return put_tcb(w, v, f->offset);
+    case FIRMWARE:
+        return put_firmware(w, v, f->offset);
     }
-    *ret = signer ? PROP_TAKE(chain) : json_null();
+    return false;
+}
+
+static int put_fields(const struct writer *w, const struct field *f, size_t n, const json_t *o,
+                      struct prop_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!put_field(w, &f[i], json_object_get(o, f[i].name)))
+            return prop_err_set_id(err, PROP_E_INPUT, "bad-evidence",
+                                   "member '%s' of the SNP report is not what it must be", f[i].name);
     return 0;
 }
 
-int prop_snp_evidence(const uint8_t *report, size_t len, const uint8_t *table, size_t table_len,
-                      const uint8_t report_data[64], json_t **ret, struct prop_err *err)
+int prop_snp_report_raw(const json_t *json, uint8_t ret[PROP_SNP_REPORT], struct prop_err *err)
 {
-    prop_auto_json json_t *body = NULL;
-    prop_auto_json json_t *chain = NULL;
-    int rc = prop_snp_report_json(report, len, &body, err);
+    uint8_t report[PROP_SNP_REPORT] = { 0 };
+    json_int_t version = json_integer_value(json_object_get(json, "version"));
+    json_int_t family = json_integer_value(json_object_get(json, "cpuid_fam_id"));
+    if (version < 2 || version > 5)
+        return prop_err_set_id(err, PROP_E_INPUT, "bad-evidence",
+                               "the SNP report has no version from 2 to 5");
+    struct writer w = { report, (uint32_t)version, version >= 3 && family == FAMILY_TURIN };
+    int rc = put_fields(&w, fields, PROP_ARRAY_LEN(fields), json, err);
     if (rc == 0)
-        rc = prop_snp_cert_chain(table, table_len, &chain, err);
-    if (rc < 0)
-        return rc;
-    if (memcmp(report + OFFSET_REPORT_DATA, report_data, 64) != 0)
-        return prop_err_set_id(err, PROP_E_VERIFY, "report-data",
-                               "the SNP report is bound to other report data than was asked for");
-    json_t *o = json_pack("{s:O,s:O}", "attestation_report", body, "cert_chain", chain);
-    if (!o)
-        return prop_err_nomem(err);
-    *ret = o;
-    return 0;
+        rc = put_fields(&w, signature, PROP_ARRAY_LEN(signature), json_object_get(json, "signature"),
+                        err);
+    if (rc == 0)
+        memcpy(ret, report, sizeof(report));
+    return rc;
 }

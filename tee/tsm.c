@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 3, BUSY_TRIES = 5, BUSY_PAUSE_MS = 200, TEXT_MAX = 64 };
+enum { TRIES = 3, BUSY_TRIES = 5, BUSY_PAUSE_MS = 100, TEXT_MAX = 64 };
 
 /* A request slot; the folder goes when the slot does, whatever happened in between. */
 struct slot {
@@ -40,14 +40,20 @@ static int no_tsm(const char *root, int number, struct prop_err *err)
 {
     prop_err_set_id(err, PROP_E_UNSUPPORTED, "no-tsm", "no report interface at '%s': %s", root,
                     strerror(number));
+    if (err)
+        err->sys_errno = number;
     switch (number) {
     case ENXIO:
         return prop_err_hint(err, "no provider is loaded: load sev-guest or tdx-guest");
     case EACCES:
     case EPERM:
         return prop_err_hint(err, "asking for a report needs root");
+    case EROFS:
+    case ENOENT:
+        return prop_err_hint(err, "it needs Linux 6.7, sev-guest or tdx-guest loaded, and configfs: "
+                                  "mount -t configfs none " PROP_CONFIGFS);
     default:
-        return prop_err_hint(err, "it needs Linux 6.7 and configfs mounted on /sys/kernel/config");
+        return prop_err_hint(err, "see the kernel log of this guest");
     }
 }
 
@@ -149,26 +155,39 @@ static int read_generation(const struct slot *s, unsigned long *ret, struct prop
     return 0;
 }
 
+/* What each refusal of the kernel means (Documentation/ABI/testing/configfs-tsm; attestation.md 2.1). */
+static const struct {
+    int number;
+    const char *hint;
+} refusals[] = {
+    { ETIMEDOUT, "the host's quote service is silent; in QEMU it is named by the "
+                 "quote-generation-socket of tdx-guest" },
+    { EFBIG, "the report is larger than this kernel hands out: update it" },
+    { ENXIO, "the report provider was unloaded: load sev-guest or tdx-guest again" },
+    { EIO, "the host or its firmware refused; an SNP guest may have lost its key (VMPCK) and must be "
+           "rebooted, a TD's host may have no quote service" },
+    { EINVAL, "the kernel did not take 64 bytes of report data: is the provider really sev-guest or "
+              "tdx-guest?" },
+    { EBUSY, "the host still works on an earlier request: try again in a minute" },
+    { EINTR, "interrupted again and again: try again" },
+    { ENOTTY, "the guest's key (VMPCK) was wiped after an earlier failure: reboot the guest" },
+    { ENOMEM, "the guest is out of memory" },
+    { EACCES, "asking for a report needs root" },
+    { EPERM, "asking for a report needs root" },
+    { ENOENT, "this kernel's report interface is not complete: is it Linux 6.7 or later?" },
+};
+
 static int refused(const struct slot *s, const char *name, int number, struct prop_err *err)
 {
     errno = number;
     prop_err_sys(err, PROP_E_IO, "read '%s/%s'", s->path, name);
     if (err)
         err->id = "tsm-refused";
-    switch (number) {
-    case ETIMEDOUT:
-        return prop_err_hint(err, "the host's quote service is silent; in QEMU it is named by "
-                                  "the quote-generation-socket of tdx-guest");
-    case EFBIG:
-        return prop_err_hint(err, "the report is larger than this kernel hands out: update it");
-    case ENXIO:
-        return prop_err_hint(err, "the report provider was unloaded");
-    case EIO:
-        return prop_err_hint(err, "the host or its firmware refused; an SNP guest may have lost "
-                                  "its key and must be rebooted");
-    default:
-        return prop_err_hint(err, "see the kernel log of this guest");
-    }
+    for (size_t i = 0; i < PROP_ARRAY_LEN(refusals); i++)
+        if (refusals[i].number == number)
+            (void)prop_err_hint(err, "%s", refusals[i].hint);
+    (void)prop_err_hint(err, "see the kernel log of this guest");
+    return PROP_E_IO;
 }
 
 /* Read a blob to its end. Busy answers are waited out; EWOULDBLOCK (the slot changed) is left to
@@ -195,7 +214,8 @@ static int read_blob(const struct slot *s, const char *name, struct prop_buf *ou
         } else if ((errno != EBUSY && errno != EINTR) || ++busy > BUSY_TRIES) {
             return refused(s, name, errno, err);
         } else {
-            struct timespec pause = { 0, busy * BUSY_PAUSE_MS * 1000000L };
+            long ms = (long)BUSY_PAUSE_MS << (busy - 1);
+            struct timespec pause = { ms / 1000, ms % 1000 * 1000000L };
             (void)nanosleep(&pause, NULL);
         }
     }

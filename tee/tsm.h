@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-#define PROP_TSM_ROOT "/sys/kernel/config/tsm/report"
+#define PROP_CONFIGFS "/sys/kernel/config"
+#define PROP_TSM_ROOT PROP_CONFIGFS "/tsm/report"
 #define PROP_TSM_INBLOB 64       /* bytes of report data, for SNP and TDX alike */
 #define PROP_TSM_BLOB_MAX (128u << 10)
 
@@ -27,9 +28,11 @@ void prop_tsm_report_release(struct prop_tsm_report *r);
 int prop_tsm_provider(const char *root, char ret_name[32], struct prop_err *err);
 
 /* One report over `data`. `provider` is the one that must answer. Somebody else writing into the
- * slot is noticed by its generation and tried again, three times in all.
+ * slot is noticed by its generation and tried again, three times in all; a host that is busy is asked
+ * again for some seconds. The slot is removed in every case.
  * Fails: PROP_E_UNSUPPORTED as above, or another provider; PROP_E_IO (id "tsm-refused") the host
- * or its firmware did not answer; the hint says what to look at. */
+ * or its firmware did not answer, (id "tsm-busy") others write into the slots; the hint says what to
+ * look at. */
 int prop_tsm_get_report(const char *root, const char *provider,
                         const uint8_t data[PROP_TSM_INBLOB], struct prop_tsm_report *ret,
                         struct prop_err *err);

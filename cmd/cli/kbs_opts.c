@@ -1,6 +1,9 @@
 /* The shared key broker options, turned into a client. */
 #include "cmd/cli/kbs_opts.h"
 
+#include "util/file.h"
+#include "util/mem.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,4 +97,41 @@ void prop_kbs_opts_say_form(struct prop_cli *cli, const struct prop_kbs *k, json
 int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err)
 {
     return prop_tee_choose(o->tee ? o->tee : "auto", ret, err);
+}
+
+static int key_type(const char *word, enum prop_kbs_key *ret, struct prop_err *err)
+{
+    static const struct {
+        const char *name;
+        enum prop_kbs_key key;
+    } known[] = { { "p256", PROP_KBS_KEY_P256 }, { "p521", PROP_KBS_KEY_P521 },
+                  { "rsa", PROP_KBS_KEY_RSA } };
+    for (size_t i = 0; i < PROP_ARRAY_LEN(known); i++)
+        if (!word || strcmp(word, known[i].name) == 0) {
+            *ret = known[i].key;
+            return 0;
+        }
+    prop_err_set_id(err, PROP_E_USAGE, "bad-tee-key-type", "'%s' is no kind of TEE key", word);
+    return prop_err_hint(err, "--tee-key-type takes p256, p521 or rsa");
+}
+
+int prop_kbs_opts_attest(const struct prop_kbs_opts *o, struct prop_kbs_attest *ret,
+                         struct prop_buf *init_data, struct prop_err *err)
+{
+    struct prop_kbs_attest how = { .tee = PROP_TEE_NONE, .allow_debug = o->allow_debug };
+    struct prop_initdata pins;
+    int rc = key_type(o->tee_key_type, &how.key, err);
+    if (rc == 0 && o->init_data) {
+        init_data->max = PROP_TEE_INITDATA_MAX;
+        rc = prop_file_read(o->init_data, init_data, err);
+        if (rc == 0)
+            rc = prop_initdata_read(init_data->data, init_data->len, o->init_data, &pins, err);
+        how.init_data = prop_buf_str(init_data);
+    }
+    if (rc < 0)
+        return rc;
+    rc = prop_kbs_opts_tee(o, &how.tee, err);
+    how.sample_device = how.tee == PROP_TEE_SAMPLE && getenv("ENABLE_SAMPLE_DEVICE");
+    *ret = how;
+    return rc;
 }

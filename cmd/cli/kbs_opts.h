@@ -19,6 +19,8 @@
 #include "cmd/cli/cli.h"
 #include "kbs/kbs.h"
 #include "tee/evidence.h"
+#include "tee/initdata.h"
+#include "util/buf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +37,9 @@ struct prop_kbs_opts {
     const char *issuer, *audience, *role;
     uint64_t lifetime_ms;     /* of tokens signed here; 0 = two hours */
     const char *tee;          /* "auto", "sample", "snp", "tdx" */
+    const char *tee_key_type; /* "p256", "p521", "rsa" */
+    const char *init_data;    /* file */
+    bool allow_debug;
 };
 
 /* Where the key broker is and how far its connection is trusted. */
@@ -76,6 +81,17 @@ struct prop_kbs_opts {
     { "tee", 0, PROP_OPT_STRING, "auto|sample|snp|tdx", "evidence to attest with",                 \
       offsetof(type, member) + offsetof(struct prop_kbs_opts, tee), "PROP_TEE", "auto", false }
 
+/* How the guest attests: for verbs that run in it (with PROP_KBS_TEE_OPTION; see
+ * prop_kbs_opts_attest). */
+#define PROP_KBS_GUEST_OPTIONS(type, member)                                                       \
+    { "tee-key-type", 0, PROP_OPT_STRING, "p256|p521|rsa", "kind of key the answers are encrypted to",\
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, tee_key_type), NULL, "p256", false },\
+    { "init-data", 0, PROP_OPT_STRING, "FILE", "TOML document that the launch bound; sent along",  \
+      offsetof(type, member) + offsetof(struct prop_kbs_opts, init_data), NULL, NULL, false },     \
+    { "allow-debug", 0, PROP_OPT_FLAG, NULL, "attest also with debugging on (the host can read "   \
+      "everything)", offsetof(type, member) + offsetof(struct prop_kbs_opts, allow_debug), NULL,   \
+      NULL, false }
+
 /* The options as the client takes them (strings borrowed). Resolves --admin-key against
  * --admin-token. Fails: PROP_E_USAGE (id "no-kbs") no URL, (id "two-admins") both named alike. */
 int prop_kbs_opts_config(const struct prop_kbs_opts *o, struct prop_kbs_config *ret,
@@ -89,6 +105,14 @@ int prop_kbs_opts_open_admin(struct prop_cli *cli, const struct prop_kbs_opts *o
 /* After a call of the admin API was accepted: "admin_token_form" into the result (an object, NULL
  * = none), with -v a note, and a note in any case when the audience had to be left out. */
 void prop_kbs_opts_say_form(struct prop_cli *cli, const struct prop_kbs *k, json_t *doc);
+/* What the guest attests with: --tee (as prop_kbs_opts_tee), --tee-key-type, --init-data, --allow-debug;
+ * and a sample device where ENABLE_SAMPLE_DEVICE is in the environment and --tee says sample.
+ * `init_data` (zeroed) receives the document's text, which ret->init_data borrows: release it after
+ * the last use.
+ * Fails: PROP_E_USAGE (id "bad-tee-key-type"); as prop_initdata_read; PROP_E_UNSUPPORTED as
+ * prop_kbs_opts_tee: everything but ret->tee is filled then too. */
+int prop_kbs_opts_attest(const struct prop_kbs_opts *o, struct prop_kbs_attest *ret,
+                         struct prop_buf *init_data, struct prop_err *err);
 /* prop_tee_choose of --tee; a NULL wish is "auto". */
 int prop_kbs_opts_tee(const struct prop_kbs_opts *o, enum prop_tee *ret, struct prop_err *err);
 

@@ -10,7 +10,7 @@ int propkey_attest_read(const struct prop_kbs_opts *kbs, const struct propkey_at
                         struct prop_kbs_attest *ret, struct prop_pkey **ret_key,
                         struct prop_buf *init_data, struct prop_err *err)
 {
-    struct prop_kbs_attest how = { PROP_TEE_NONE, NULL, NULL };
+    struct prop_kbs_attest how = { .tee = PROP_TEE_NONE };
     int rc = prop_kbs_opts_tee(kbs, &how.tee, err);
     if (rc == 0 && o->init_data) {
         rc = prop_file_read(o->init_data, init_data, err);

@@ -43,6 +43,7 @@ static int prepare(const struct propkey_kbs_client *c, struct prop_kbs_attest *h
         rc = propkey_kc_tee_key(c->tee_key_file, key);
     how->tee_key = *key;
     how->init_data = c->init_data;
+    how->sample_device = how->tee == PROP_TEE_SAMPLE && getenv("ENABLE_SAMPLE_DEVICE");
     return rc;
 }
 
@@ -88,7 +89,7 @@ static int attested(struct prop_kbs *k, const struct propkey_kbs_client *c,
                     const struct prop_resource_id *id, struct prop_secret **ret,
                     struct prop_err *err)
 {
-    struct prop_kbs_attest how = { PROP_TEE_NONE, NULL, NULL };
+    struct prop_kbs_attest how = { .tee = PROP_TEE_NONE };
     prop_auto_pkey struct prop_pkey *key = NULL;
     int rc = prepare(c, &how, &key, err);
     if (rc < 0)
@@ -122,7 +123,7 @@ int propkey_kc_get_resource(const struct propkey_kbs_client *c, struct prop_err 
 
 int propkey_kc_attest(const struct propkey_kbs_client *c, struct prop_err *err)
 {
-    struct prop_kbs_attest how = { PROP_TEE_NONE, NULL, NULL };
+    struct prop_kbs_attest how = { .tee = PROP_TEE_NONE };
     prop_auto_pkey struct prop_pkey *key = NULL;
     prop_auto_kbs struct prop_kbs *k = NULL;
     prop_auto_buf struct prop_buf token = PROP_BUF_INIT(PROP_LIMIT_KBS_ANSWER);

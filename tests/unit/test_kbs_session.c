@@ -5,7 +5,9 @@
 #include "kbs/kbs.h"
 #include "jose/jwe.h"
 #include "jose/jwk.h"
+#include "tee/binding.h"
 #include "util/encode.h"
+#include "util/text.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -21,19 +23,39 @@ static struct {
     char url[64];
     int connections, n;
     char line[MAX_REQUESTS][128];
-    char *body[MAX_REQUESTS];
+    char *head[MAX_REQUESTS], *body[MAX_REQUESTS];
     const char *answers[MAX_REQUESTS]; /* "STATUS BODY"; "RESOURCE" = a JWE to the last TEE key */
     struct prop_pkey *tee;             /* the key of the last attestation */
+    const char *key_alg;               /* and what it says it is for */
+    int cookie_s;                      /* lifetime of sessions; 0 = the server does not say */
+    int token_s;                       /* of tokens in the place of "TOKEN" */
+    bool close_each;                   /* the connection, without saying so, after each answer */
 } server;
 
 static void reply(int fd, int status, const char *body)
 {
+    char date[30], expires[30] = "x";
+    time_t now = 1795266326; /* the server's clock, which is not ours */
+    prop_http_date(now, date);
+    if (server.cookie_s)
+        prop_http_date(now + server.cookie_s, expires);
     prop_auto_free char *text = prop_asprintf(
-        "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n"
-        "Set-Cookie: kbs-session-id=0123456789abcdef0123456789abcdef; Expires=x\r\n\r\n%s",
-        status, strlen(body), body);
+        "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nDate: %s\r\n"
+        "Set-Cookie: kbs-session-id=0123456789abcdef0123456789abcdef; Expires=%s\r\n\r\n%s",
+        status, strlen(body), date, expires, body);
     assert_non_null(text);
     (void)prop_write_all(fd, text, strlen(text));
+}
+
+static void reply_token(int fd)
+{
+    prop_auto_free char *claims =
+        prop_asprintf("{\"iat\":1795266326,\"exp\":%d}", 1795266326 + server.token_s);
+    assert_non_null(claims);
+    prop_auto_free char *payload = prop_b64_encode(PROP_B64_URL, claims, strlen(claims));
+    prop_auto_free char *body = prop_asprintf("{\"token\":\"e30.%s.c2ln\"}", payload);
+    assert_non_null(body);
+    reply(fd, 200, body);
 }
 
 static void reply_resource(int fd)
@@ -55,8 +77,10 @@ static void note_attestation(const char *body)
     assert_int_equal(prop_json_parse(body, strlen(body), "attestation", &root, NULL), 0);
     prop_pkey_free(server.tee);
     server.tee = NULL;
-    assert_int_equal(prop_jwk_import(json_object_get(json_object_get(root, "runtime-data"),
-                                                     "tee-pubkey"), "key", &server.tee, NULL), 0);
+    const json_t *jwk = json_object_get(json_object_get(root, "runtime-data"), "tee-pubkey");
+    assert_int_equal(prop_jwk_import(jwk, "key", &server.tee, NULL), 0);
+    server.key_alg = strcmp(text_of(jwk, "alg"), "RSA-OAEP-256") == 0 ? "RSA-OAEP-256"
+                     : strcmp(text_of(jwk, "alg"), "ECDH-ES+A256KW") == 0 ? "ECDH-ES+A256KW" : "?";
     json_decref(root);
 }
 
@@ -84,14 +108,17 @@ static bool one_request(int fd)
     (void)snprintf(server.line[i], sizeof(server.line[i]), "%.*s",
                    (int)strcspn(buf, "\r"), buf);
     server.body[i] = prop_strdup(buf + head);
+    server.head[i] = prop_strndup(buf, head);
     if (strstr(server.line[i], "/attest "))
         note_attestation(server.body[i]);
     const char *say = server.answers[i] ? server.answers[i] : "500 ";
     if (strcmp(say, "RESOURCE") == 0)
         reply_resource(fd);
+    else if (strcmp(say, "TOKEN") == 0)
+        reply_token(fd);
     else
         reply(fd, (int)strtol(say, NULL, 10), say + 4);
-    return true;
+    return !server.close_each;
 }
 
 static void *serve(void *unused)
@@ -132,8 +159,10 @@ static int teardown(void **state)
     (void)shutdown(server.listener, SHUT_RDWR);
     (void)pthread_join(server.thread, NULL);
     (void)close(server.listener);
-    for (int i = 0; i < MAX_REQUESTS; i++)
+    for (int i = 0; i < MAX_REQUESTS; i++) {
         prop_free(server.body[i]);
+        prop_free(server.head[i]);
+    }
     prop_pkey_free(server.tee);
     return 0;
 }
@@ -218,9 +247,11 @@ static void test_other_keys_and_init_data_are_other_sessions(void **state)
     assert_int_equal(prop_pkey_generate(PROP_PKEY_P256, 0, &a, NULL), 0);
     assert_int_equal(prop_pkey_generate(PROP_PKEY_P256, 0, &b, NULL), 0);
     const struct prop_kbs_attest how[] = {
-        { PROP_TEE_SAMPLE, a, NULL },    { PROP_TEE_SAMPLE, b, NULL },
-        { PROP_TEE_SAMPLE, b, "x = 1" }, { PROP_TEE_SAMPLE, NULL, "x = 1" },
-        { PROP_TEE_SAMPLE, NULL, "x = 2" },
+        { .tee = PROP_TEE_SAMPLE, .tee_key = a },
+        { .tee = PROP_TEE_SAMPLE, .tee_key = b },
+        { .tee = PROP_TEE_SAMPLE, .tee_key = b, .init_data = "x = 1" },
+        { .tee = PROP_TEE_SAMPLE, .init_data = "x = 1" },
+        { .tee = PROP_TEE_SAMPLE, .init_data = "x = 2" },
     };
     SCRIPT(AUTH, ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE", AUTH,
            ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE", "RESOURCE");
@@ -231,6 +262,151 @@ static void test_other_keys_and_init_data_are_other_sessions(void **state)
     assert_int_equal(server.n, 16);
     prop_pkey_free(a);
     prop_pkey_free(b);
+}
+
+/* The session is over and its token is not: the token is shown. Both are over: a new handshake, without
+ * a refused request first. Times are the server's own differences, whatever its clock says. */
+static void test_tokens_outlive_sessions(void **state)
+{
+    SCRIPT(AUTH, "TOKEN", "RESOURCE", "RESOURCE");
+    server.cookie_s = -1;
+    server.token_s = 3600;
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(server.n, 4);
+    for (int i = 2; i < 4; i++) {
+        assert_non_null(strstr(server.head[i], "Authorization: Bearer e30."));
+        assert_null(strstr(server.head[i], "Cookie:"));
+    }
+}
+
+static void test_a_living_session_shows_its_cookie(void **state)
+{
+    SCRIPT(AUTH, "TOKEN", "RESOURCE", "RESOURCE");
+    server.cookie_s = 300;
+    server.token_s = 300;
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(server.n, 4);
+    for (int i = 2; i < 4; i++) {
+        assert_non_null(strstr(server.head[i], "Cookie: kbs-session-id=0123456789abcdef"));
+        assert_null(strstr(server.head[i], "Authorization:"));
+    }
+}
+
+static void test_what_is_over_is_not_tried(void **state)
+{
+    SCRIPT(AUTH, "TOKEN", "RESOURCE", AUTH, "TOKEN", "RESOURCE");
+    server.cookie_s = 300;
+    server.token_s = 1; /* most of it is margin */
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    for (uint64_t begin = prop_now_ms(); prop_now_ms() < begin + 1000;)
+        (void)usleep(20000);
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(server.n, 6);
+    assert_non_null(strstr(server.line[3], "/auth "));
+}
+
+static void test_a_token_that_is_refused(void **state)
+{
+    SCRIPT(AUTH, "TOKEN", "RESOURCE", "401 {\"type\":\"" ERRORS "TokenVerifierError\",\"detail\":\"x\"}",
+           AUTH, "TOKEN", "RESOURCE");
+    server.cookie_s = -1;
+    server.token_s = 3600;
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(server.n, 7);
+}
+
+/* A restarted server: connections are closed, sessions are gone. */
+static void test_connections_that_close(void **state)
+{
+    SCRIPT(AUTH, ATTEST, "RESOURCE", "RESOURCE", LOST, AUTH, ATTEST, "RESOURCE");
+    server.close_each = true;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_int_equal(server.n, 8);
+}
+
+static void test_every_kind_of_key(void **state)
+{
+    static const struct {
+        enum prop_kbs_key key;
+        enum prop_pkey_type type;
+        const char *alg;
+    } kinds[] = { { PROP_KBS_KEY_P256, PROP_PKEY_P256, "ECDH-ES+A256KW" },
+                  { PROP_KBS_KEY_P521, PROP_PKEY_P521, "ECDH-ES+A256KW" },
+                  { PROP_KBS_KEY_RSA, PROP_PKEY_RSA, "RSA-OAEP-256" } };
+    SCRIPT(AUTH, ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE", "RESOURCE");
+    for (size_t i = 0; i < PROP_ARRAY_LEN(kinds); i++) {
+        struct prop_kbs_attest how = { .tee = PROP_TEE_SAMPLE, .key = kinds[i].key };
+        assert_int_equal(get(*state, &how, NULL), 0);
+        assert_int_equal(prop_pkey_get_type(server.tee), kinds[i].type);
+        assert_string_equal(server.key_alg, kinds[i].alg);
+        assert_int_equal(server.n, 3 * i + 3);
+    }
+    assert_int_equal(get(*state, &(struct prop_kbs_attest){ .tee = PROP_TEE_SAMPLE,
+                                                            .key = PROP_KBS_KEY_RSA }, NULL), 0);
+    assert_int_equal(server.n, 10);
+}
+
+/* Each attestation makes a key of its own: nothing that leaks later opens what was sent before. */
+static void test_keys_are_fresh(void **state)
+{
+    SCRIPT(AUTH, ATTEST, AUTH, ATTEST);
+    assert_int_equal(prop_kbs_attest(*state, &sample, NULL, NULL), 0);
+    struct prop_pkey *first = server.tee;
+    server.tee = NULL;
+    assert_int_equal(prop_kbs_attest(*state, &sample, NULL, NULL), 0);
+    assert_false(prop_pkey_same_public(first, server.tee));
+    prop_pkey_free(first);
+}
+
+static void binding_is(const json_t *body, const json_t *evidence, const char *additional)
+{
+    const json_t *runtime = json_object_get(body, "runtime-data");
+    struct prop_digest d;
+    assert_int_equal(prop_tee_report_data(text_of(runtime, "nonce"),
+                                          json_object_get(runtime, "tee-pubkey"), additional, &d, NULL),
+                     0);
+    prop_auto_free char *b64 = prop_b64_encode(PROP_B64_STD, d.bytes, d.len);
+    assert_string_equal(text_of(evidence, "report_data"), b64);
+}
+
+/* A device's evidence is bound to nonce and key; the machine's to these and to the device's text. */
+static void test_a_sample_device(void **state)
+{
+    json_t *body = NULL, *devices = NULL;
+    const struct prop_kbs_attest how = { .tee = PROP_TEE_SAMPLE, .sample_device = true };
+    SCRIPT(AUTH, ATTEST, "RESOURCE", AUTH, ATTEST, "RESOURCE");
+    assert_int_equal(get(*state, &how, NULL), 0);
+    assert_int_equal(prop_json_parse(server.body[1], strlen(server.body[1]), "body", &body, NULL), 0);
+    const json_t *e = json_object_get(body, "tee-evidence");
+    const char *text = text_of(e, "additional_evidence");
+    binding_is(body, json_object_get(e, "primary_evidence"), text);
+    assert_int_equal(prop_json_parse(text, strlen(text), "devices", &devices, NULL), 0);
+    const json_t *device = json_object_get(devices, "sampledevice");
+    assert_string_equal(text_of(device, "svn"), "2");
+    binding_is(body, device, NULL);
+    json_decref(devices);
+    json_decref(body);
+    /* Another wish is another session, and sends none. */
+    assert_int_equal(get(*state, &sample, NULL), 0);
+    assert_non_null(strstr(server.body[4], "\"additional_evidence\":\"\""));
+}
+
+static void test_hardware_that_is_not_there_sends_nothing(void **state)
+{
+    struct prop_err err = PROP_ERR_INIT;
+    static const char *const init = "version = \"0.1.0\"\nalgorithm = \"sha384\"\n[data]\n";
+    const struct prop_kbs_attest how[] = { { .tee = PROP_TEE_SNP, .init_data = init },
+                                           { .tee = PROP_TEE_TDX, .init_data = init },
+                                           { .tee = PROP_TEE_SNP, .init_data = "junk" } };
+    if (access("/dev/sev-guest", F_OK) == 0 || access("/dev/tdx_guest", F_OK) == 0)
+        skip();
+    for (size_t i = 0; i < PROP_ARRAY_LEN(how); i++)
+        assert_true(get(*state, &how[i], &err) < 0);
+    assert_int_equal(server.n, 0); /* the launch is asked before anybody is spoken to */
 }
 
 static void test_failures_leave_no_session(void **state)
@@ -310,6 +486,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_denial_is_not_asked_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_keys_and_init_data_are_other_sessions, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_tokens_outlive_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_living_session_shows_its_cookie, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_over_is_not_tried, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_token_that_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connections_that_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_kind_of_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_are_fresh, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_sample_device, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hardware_that_is_not_there_sends_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_leave_no_session, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reference_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attestation_policy, setup, teardown),

@@ -1,16 +1,13 @@
 /* configfs-tsm against a folder that plays the kernel: this program brings its own mkdir and rmdir,
  * which fill and empty request slots as configfs does. Real hardware was not there to ask. */
-#include "test_kbs_shared.h"
+#include "test_tee.h"
 
-#include "tee/evidence.h"
-#include "tee/machine.h"
 #include "tee/tsm.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
 static char root[] = "/tmp/prop-tsm-XXXXXX";
 static struct {
@@ -18,7 +15,10 @@ static struct {
     int foreign_writes;   /* so many slots are written by somebody else */
     int mkdir_errno;
     bool no_outblob;
-    uint8_t outblob[2048];
+    int read_errno;       /* of reading outblob, so many times */
+    int failing_reads, slept;
+    bool late_writer;     /* somebody else writes while outblob is read */
+    uint8_t outblob[(128 << 10) + 1];
     size_t outblob_len;
     int made, removed;
 } kernel;
@@ -63,6 +63,31 @@ int rmdir(const char *path)
     }
     kernel.removed++;
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int nanosleep(const struct timespec *t, struct timespec *left)
+{
+    (void)t, (void)left;
+    kernel.slept++;
+    return 0;
+}
+
+ssize_t read(int fd, void *buf, size_t len)
+{
+    char link[64], path[512] = { 0 };
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    bool outblob = readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, root) &&
+                   strstr(path, "/outblob");
+    if (outblob && kernel.late_writer) {
+        path[strlen(path) - strlen("/outblob")] = 0;
+        put(path, "generation", "2\n", 2);
+        kernel.late_writer = false;
+    }
+    if (outblob && kernel.read_errno && kernel.failing_reads-- > 0) {
+        errno = kernel.read_errno;
+        return -1;
+    }
+    return syscall(SYS_read, fd, buf, len);
 }
 
 static int setup(void **state)
@@ -131,36 +156,110 @@ static void test_refusals(void **state)
     kernel.provider = "sev_guest";
     kernel.no_outblob = true;
     refused(PROP_E_IO, "tsm-refused");
+    static const int others[] = { EACCES, EROFS, ENOSPC, ENOENT };
+    for (size_t i = 0; i < PROP_ARRAY_LEN(others); i++) {
+        kernel.mkdir_errno = others[i];
+        refused(PROP_E_UNSUPPORTED, "no-tsm");
+    }
+    kernel.mkdir_errno = EEXIST; /* each name that is picked is taken */
+    refused(PROP_E_UNSUPPORTED, "no-tsm");
+}
+
+/* Each answer of the kernel with a hint of its own; the slot is gone in every case. */
+static void test_errors_of_outblob(void **state)
+{
+    (void)state;
+    static const int all[] = { EINVAL, ETIMEDOUT, EFBIG, ENXIO, EIO, EBUSY, EINTR, ENOTTY, ENOMEM,
+                               EACCES, EPERM, ENOENT, ENOSYS };
+    char hints[PROP_ARRAY_LEN(all)][384] = { "" };
+    for (size_t i = 0; i < PROP_ARRAY_LEN(all); i++) {
+        prop_auto_tsm_report struct prop_tsm_report r = PROP_TSM_REPORT_INIT;
+        struct prop_err err = PROP_ERR_INIT;
+        kernel.outblob_len = 8;
+        kernel.read_errno = all[i];
+        kernel.failing_reads = 1000;
+        kernel.slept = 0;
+        assert_int_equal(get(&r, &err), PROP_E_IO);
+        assert_string_equal(prop_err_id(&err), "tsm-refused");
+        assert_int_equal(err.sys_errno, all[i]);
+        (void)snprintf(hints[i], sizeof(hints[i]), "%s", err.hint);
+        for (size_t j = 0; j < i; j++) /* only EACCES and EPERM mean the same */
+            assert_true(strcmp(hints[i], hints[j]) != 0 || (all[i] == EPERM && all[j] == EACCES));
+        assert_int_equal(kernel.slept > 0, all[i] == EBUSY || all[i] == EINTR);
+        assert_int_equal(kernel.made, kernel.removed);
+    }
+}
+
+static void test_a_busy_host_is_asked_again(void **state)
+{
+    (void)state;
+    prop_auto_tsm_report struct prop_tsm_report r = PROP_TSM_REPORT_INIT;
+    kernel.outblob_len = 8;
+    kernel.read_errno = EBUSY;
+    kernel.failing_reads = 4;
+    assert_int_equal(get(&r, NULL), 0);
+    assert_int_equal(kernel.slept, 4);
+    assert_int_equal(kernel.made, 1);
+    prop_tsm_report_release(&r);
+    /* The slot changed: another one is taken, at once. */
+    kernel.read_errno = EWOULDBLOCK;
+    kernel.failing_reads = 2;
+    assert_int_equal(get(&r, NULL), 0);
+    assert_int_equal(kernel.made, 4);
+    kernel.failing_reads = 3;
+    refused(PROP_E_IO, "tsm-busy");
+}
+
+static void test_somebody_writes_while_the_report_is_made(void **state)
+{
+    (void)state;
+    prop_auto_tsm_report struct prop_tsm_report r = PROP_TSM_REPORT_INIT;
+    kernel.outblob_len = 8;
+    kernel.late_writer = true;
+    assert_int_equal(get(&r, NULL), 0);
+    assert_int_equal(kernel.made, 2);
+    assert_int_equal(kernel.removed, 2);
+}
+
+static void test_a_blob_without_end(void **state)
+{
+    (void)state;
+    kernel.outblob_len = sizeof(kernel.outblob);
+    prop_auto_tsm_report struct prop_tsm_report r = PROP_TSM_REPORT_INIT;
+    struct prop_err err = PROP_ERR_INIT;
+    assert_int_equal(get(&r, &err), PROP_E_LIMIT);
+    assert_int_equal(kernel.made, kernel.removed);
 }
 
 /* The whole way: provider found, report asked for, evidence built; 48 bytes come back as 64. */
 static void test_snp_evidence_through_configfs(void **state)
 {
     (void)state;
-    struct prop_tee_machine m = { root, "/nonexistent", "/nonexistent", "/nonexistent" };
-    uint8_t data[48];
-    enum prop_tee tee = PROP_TEE_NONE;
-    json_t *e = NULL;
-    struct prop_err err = PROP_ERR_INIT;
-    memset(data, 0x5a, sizeof(data));
+    struct prop_tee_machine m = bare;
+    struct prop_tee_ask ask = { .tee = PROP_TEE_NONE };
+    prop_auto_tee_answer struct prop_tee_answer a = PROP_TEE_ANSWER_INIT;
+    m.tsm_root = root;
+    memset(ask.report_data, 0x5a, sizeof(ask.report_data));
     kernel.outblob[0] = 3;
     kernel.outblob_len = 1184;
-    assert_int_equal(prop_tee_choose_on(&m, "auto", &tee, NULL), 0);
-    assert_int_equal(tee, PROP_TEE_SNP);
-    assert_int_equal(prop_tee_evidence_on(&m, tee, data, sizeof(data), &e, &err), PROP_E_VERIFY);
-    assert_null(e);
-    memcpy(kernel.outblob + 0x50, data, sizeof(data));
-    assert_int_equal(prop_tee_evidence_on(&m, tee, data, sizeof(data), &e, NULL), 0);
-    assert_true(json_is_object(json_object_get(e, "attestation_report")));
-    json_decref(e);
+    assert_int_equal(prop_tee_choose_on(&m, "auto", &ask.tee, NULL), 0);
+    assert_int_equal(ask.tee, PROP_TEE_SNP);
+    assert_int_equal(prop_tee_evidence_on(&m, &ask, &a, NULL), 0);
+    REFUSED(prop_tee_checks_verdict(&a.checks, err), PROP_E_VERIFY, "report-data");
+    memcpy(kernel.outblob + 0x50, ask.report_data, sizeof(ask.report_data));
+    assert_int_equal(prop_tee_evidence_on(&m, &ask, &a, NULL), 0);
+    assert_int_equal(prop_tee_checks_verdict(&a.checks, NULL), 0);
+    assert_true(json_is_object(json_object_get(a.json, "attestation_report")));
     assert_int_equal(kernel.made, kernel.removed);
 }
 
 static void test_tdx_is_found_by_its_provider(void **state)
 {
     (void)state;
-    struct prop_tee_machine m = { root, "/dev/null", "/nonexistent", "/nonexistent" };
+    struct prop_tee_machine m = bare;
     enum prop_tee tee = PROP_TEE_NONE;
+    m.tsm_root = root;
+    m.sev_guest = "/dev/null";
     kernel.provider = "tdx_guest";
     assert_int_equal(prop_tee_choose_on(&m, "auto", &tee, NULL), 0);
     assert_int_equal(tee, PROP_TEE_TDX);
@@ -172,6 +271,10 @@ int main(void)
         cmocka_unit_test_setup(test_report, setup),
         cmocka_unit_test_setup(test_somebody_else_writes, setup),
         cmocka_unit_test_setup(test_refusals, setup),
+        cmocka_unit_test_setup(test_errors_of_outblob, setup),
+        cmocka_unit_test_setup(test_a_busy_host_is_asked_again, setup),
+        cmocka_unit_test_setup(test_somebody_writes_while_the_report_is_made, setup),
+        cmocka_unit_test_setup(test_a_blob_without_end, setup),
         cmocka_unit_test_setup(test_snp_evidence_through_configfs, setup),
         cmocka_unit_test_setup(test_tdx_is_found_by_its_provider, setup),
     };
