@@ -51,10 +51,10 @@ int prop_ffi_float_parse(bool wide, const char *text, size_t len, uint64_t *ret_
                          char **ret_text);
 int prop_ffi_float_format(bool wide, uint64_t bits, char **ret_text);
 
-/* Caps a store that wasmtime_store_limiter was called on: growing a memory past `bytes` ends the
- * guest instead of answering -1. `context` is a wasmtime_context_t. */
+/* Caps a store that wasmtime_store_limiter was called on: growing a memory past `bytes`, or a table
+ * past `elements`, ends the guest instead of answering -1. `context` is a wasmtime_context_t. */
 struct wasmtime_context;
-void prop_ffi_store_cap(struct wasmtime_context *context, uint64_t bytes, size_t instances,
-                        size_t memories);
+void prop_ffi_store_cap(struct wasmtime_context *context, uint64_t bytes, uint64_t elements,
+                        size_t instances, size_t memories);
 
 #endif

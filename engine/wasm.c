@@ -19,17 +19,32 @@
 
 static pthread_mutex_t engine_lock = PTHREAD_MUTEX_INITIALIZER;
 static wasm_engine_t *engines[2]; /* live as long as the process */
+static bool no_threads;           /* this process forks: no engine of it may have any */
+
+/* What decides about the machine code must be the same in all: it is compiled by one engine and run
+ * by another. */
+wasm_engine_t *prop_wasm_engine_new(bool fuel, bool parallel, uint64_t stack)
+{
+    wasm_config_t *config = wasm_config_new();
+
+    wasmtime_config_epoch_interruption_set(config, true);
+    wasmtime_config_consume_fuel_set(config, fuel);
+    wasmtime_config_native_unwind_info_set(config, false);
+    /* a module is instantiated once per process: an image to share would be one file more */
+    wasmtime_config_memory_init_cow_set(config, false);
+    wasmtime_config_parallel_compilation_set(config, parallel);
+    if (stack) {
+        wasmtime_config_async_stack_size_set(config, 2 * (uint64_t)PROP_WASM_MAX_STACK);
+        wasmtime_config_max_wasm_stack_set(config, (size_t)stack);
+    }
+    return wasm_engine_new_with_config(config);
+}
 
 wasm_engine_t *prop_wasm_engine(bool fuel)
 {
     (void)pthread_mutex_lock(&engine_lock);
-    if (!engines[fuel]) {
-        wasm_config_t *config = wasm_config_new();
-        wasmtime_config_epoch_interruption_set(config, true);
-        wasmtime_config_consume_fuel_set(config, fuel);
-        wasmtime_config_native_unwind_info_set(config, false);
-        engines[fuel] = wasm_engine_new_with_config(config);
-    }
+    if (!engines[fuel])
+        engines[fuel] = prop_wasm_engine_new(fuel, !no_threads, 0);
     wasm_engine_t *engine = engines[fuel];
     (void)pthread_mutex_unlock(&engine_lock);
     return engine;
@@ -43,7 +58,7 @@ static const uint8_t warm_module[] = {
     10, 4, 1, 2, 0, 0x0b,         /* its body: end */
 };
 
-static void *warm_thread(void *unused)
+static void compile_smallest(void)
 {
     wasmtime_module_t *module = NULL;
     wasmtime_error_t *error =
@@ -53,6 +68,11 @@ static void *warm_thread(void *unused)
         wasmtime_error_delete(error);
     else
         wasmtime_module_delete(module);
+}
+
+static void *warm_thread(void *unused)
+{
+    compile_smallest();
     return unused;
 }
 
@@ -67,6 +87,12 @@ int prop_wasm_warm(struct prop_err *err)
     }
     (void)pthread_detach(thread);
     return 0;
+}
+
+void prop_wasm_prepare(void)
+{
+    no_threads = true;
+    compile_smallest();
 }
 
 /* ---- compile --------------------------------------------------------------------------------- */
@@ -105,15 +131,15 @@ int prop_wasm_assemble(const char *text, size_t len, const char *name, struct pr
 
     if (error)
         return prop_err_set_id(err, PROP_E_INPUT, "wasm-invalid", "'%s' is not valid WAT: %s", name,
-                               prop_wasm_error_text(error, cause, sizeof cause));
+                               prop_wasm_error_first(error, cause, sizeof cause));
     int rc = prop_buf_add(out, binary.data, binary.size, err);
     prop_wipe(binary.data, binary.size);
     wasm_byte_vec_delete(&binary);
     return rc;
 }
 
-static int compile(struct prop_wasm_job *job, const uint8_t *data, size_t len,
-                   struct prop_err *err)
+int prop_wasm_job_compile(struct prop_wasm_job *job, const uint8_t *data, size_t len,
+                          struct prop_err *err)
 {
     static const uint8_t magic[4] = {0, 'a', 's', 'm'};
     prop_auto_buf struct prop_buf binary = PROP_BUF_INIT(PROP_LIMIT_WASM_MODULE);
@@ -175,6 +201,15 @@ static int grant_stdin(wasi_config_t *wasi, const struct prop_wasm_run *run, str
     return 0;
 }
 
+static int grant_dirs(wasi_config_t *wasi, const struct prop_wasm_run *run, struct prop_err *err)
+{
+    for (size_t i = 0; i < run->n_dirs; i++)
+        if (!wasi_config_preopen_dir(wasi, run->dirs[i].host, run->dirs[i].guest, true))
+            return prop_err_set_id(err, PROP_E_IO, "bad-dir", "the folder '%s' cannot be opened",
+                                   run->dirs[i].guest);
+    return 0;
+}
+
 static int grant(struct prop_wasm_job *job, const struct prop_wasm_run *run, struct prop_err *err)
 {
     wasi_config_t *wasi = wasi_config_new();
@@ -184,6 +219,8 @@ static int grant(struct prop_wasm_job *job, const struct prop_wasm_run *run, str
         rc = grant_env(wasi, run, err);
     if (rc == 0)
         rc = grant_stdin(wasi, run, err);
+    if (rc == 0)
+        rc = grant_dirs(wasi, run, err);
     if (rc) {
         wasi_config_delete(wasi);
         return rc;
@@ -213,15 +250,17 @@ static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *ctx, uint64
     return NULL;
 }
 
-static int make_store(struct prop_wasm_job *job, const struct prop_wasm_run *run,
-                      struct prop_err *err)
+int prop_wasm_job_grant(struct prop_wasm_job *job, const struct prop_wasm_run *run,
+                        struct prop_err *err)
 {
     job->store = wasmtime_store_new(job->engine, NULL, NULL);
     job->context = wasmtime_store_context(job->store);
-    wasmtime_store_limiter(job->store, (int64_t)job->limits.max_memory, -1, MAX_INSTANCES,
-                           MAX_INSTANCES, MAX_MEMORIES);
+    wasmtime_store_limiter(job->store, (int64_t)job->limits.max_memory,
+                           (int64_t)job->limits.max_table, MAX_INSTANCES, MAX_INSTANCES,
+                           MAX_MEMORIES);
 #ifndef PROP_WASMTIME_PREFIX
-    prop_ffi_store_cap(job->context, job->limits.max_memory, MAX_INSTANCES, MAX_MEMORIES);
+    prop_ffi_store_cap(job->context, job->limits.max_memory, job->limits.max_table, MAX_INSTANCES,
+                       MAX_MEMORIES);
 #endif
     wasmtime_store_epoch_deadline_callback(job->store, on_epoch, job, NULL);
     wasmtime_context_set_epoch_deadline(job->context, 1);
@@ -243,9 +282,9 @@ int prop_wasm_run(const struct prop_wasm_run *run, struct prop_wasm_result *ret,
     int rc = prop_wasm_job_new(run, &job, err);
 
     if (rc == 0)
-        rc = compile(job, run->module, run->module_len, err);
+        rc = prop_wasm_job_compile(job, run->module, run->module_len, err);
     if (rc == 0)
-        rc = make_store(job, run, err);
+        rc = prop_wasm_job_grant(job, run, err);
     if (rc == 0)
         rc = prop_stop_check(err);
     return rc ? rc : prop_wasm_job_run(PROP_TAKE(job), ret, err);

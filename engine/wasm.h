@@ -12,11 +12,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PROP_WASM_MAX_STACK (4u << 20)
+
 struct prop_wasm_limits {
     uint64_t timeout_ms;    /* wall-clock deadline (epoch interruption); 0 = none */
     uint64_t fuel;          /* instructions, roughly; 0 = unlimited */
     uint64_t max_memory;    /* bytes of linear memory; 0 = 4 GiB */
     uint64_t max_output;    /* bytes of stdout and of stderr each; 0 = PROP_LIMIT_GUEST_OUTPUT */
+    uint64_t max_table;     /* elements of one table; 0 = 10 million */
+    uint64_t max_stack;     /* bytes of the guest's calls; 0 = 512 KiB; at most PROP_WASM_MAX_STACK */
+};
+
+/* A folder the guest sees, by the local configuration's word alone. */
+struct prop_wasm_dir {
+    const char *host;       /* what is opened; /proc/self/fd/N is fine */
+    const char *guest;      /* what the guest calls it */
 };
 
 struct prop_wasm_run {
@@ -29,6 +39,8 @@ struct prop_wasm_run {
     const char *const *env; /* "K=V" granted by the user; may be NULL */
     size_t n_env;
     const char *stdin_path; /* file for stdin; NULL = empty; "-" = inherit ours */
+    const struct prop_wasm_dir *dirs; /* folders granted, to read and to write; may be NULL */
+    size_t n_dirs;
     bool inherit_stdout;    /* write through to our stdout and stderr instead of collecting */
     struct prop_wasm_limits limits;
 };
@@ -43,6 +55,10 @@ void prop_wasm_result_release(struct prop_wasm_result *r);
 /* Start the engine ahead (in a thread of its own), while the network is waited for. Optional. */
 int prop_wasm_warm(struct prop_err *err);
 
+/* Start the engine ahead without a thread: for a process that will fork. Its own engines never have
+ * any from then on. */
+void prop_wasm_prepare(void);
+
 /* Compile in memory, instantiate, run. The deadline counts from the first instruction; a guest that
  * sleeps in a call to us past it is left behind on its thread. Growing memory past its cap ends the
  * guest. Results of `invoke` are printed as wasmtime prints them, one per line (i32 signed decimal,
@@ -53,6 +69,27 @@ int prop_wasm_warm(struct prop_err *err);
  * "output"). */
 int prop_wasm_run(const struct prop_wasm_run *run, struct prop_wasm_result *ret,
                   struct prop_err *err);
+
+/* The same in two steps, for a process each: the one that compiles runs nothing of the guest's, so
+ * that what it wrote can be trusted by the one that runs. */
+struct prop_wasm_artifact {
+    bool component;
+    bool fuel;              /* its code counts fuel, and wants some to run */
+};
+/* Compile (`module`, `name` and `limits.fuel` of `run` are looked at) and write the machine code to
+ * a descriptor. Fails: as prop_wasm_run for a bad module; PROP_E_IO. */
+int prop_wasm_compile(const struct prop_wasm_run *run, int fd, struct prop_wasm_artifact *ret,
+                      struct prop_err *err);
+/* Make a run of it ready: what opens files or maps code happens here. `fd` holds what
+ * prop_wasm_compile wrote: anything else may do as it likes. `run` as for prop_wasm_run, but for
+ * stdin_path, which is "-" or NULL. Nothing of the guest's has run when this returns. */
+struct prop_wasm_job;
+int prop_wasm_job_load(const struct prop_wasm_run *run, const struct prop_wasm_artifact *a, int fd,
+                       struct prop_wasm_job **ret, struct prop_err *err);
+/* Run it on the calling thread; its output goes to our stdout and to `err_fd` as it comes. Nobody
+ * looks at the clock here: the caller's caller does. `job` is not freed: its process ends. */
+int prop_wasm_job_go(struct prop_wasm_job *job, int err_fd, int *ret_exit_status,
+                     struct prop_err *err);
 
 /* WAT text (a module's or a component's) as a binary. Fails: PROP_E_INPUT (id "wasm-invalid"). */
 int prop_wasm_assemble(const char *text, size_t len, const char *name, struct prop_buf *out,

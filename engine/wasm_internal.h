@@ -35,6 +35,7 @@ struct prop_wasm_sink {
 
 struct prop_wasm_job {
     wasm_engine_t *engine; /* shared by all runs; borrowed */
+    wasm_engine_t *own;    /* or one for this job alone; NULL = the shared one */
     wasmtime_module_t *module;
     wasmtime_component_t *component;
     wasmtime_store_t *store;
@@ -61,6 +62,16 @@ struct prop_wasm_job {
 
 /* The engine, made at first use, for the life of the process; `fuel`: the one that counts it. */
 wasm_engine_t *prop_wasm_engine(bool fuel);
+/* Another, owned: with this many bytes of stack for the guest (0 = as ever), compiling on all
+ * processors or on the calling thread. */
+wasm_engine_t *prop_wasm_engine_new(bool fuel, bool parallel, uint64_t stack);
+
+/* Compile into the job: a module or a component, binary or text. */
+int prop_wasm_job_compile(struct prop_wasm_job *job, const uint8_t *data, size_t len,
+                          struct prop_err *err);
+/* The store, with the job's limits and what `run` grants. */
+int prop_wasm_job_grant(struct prop_wasm_job *job, const struct prop_wasm_run *run,
+                        struct prop_err *err);
 
 /* A job with copies of what its thread will need of `run`; nothing compiled yet. */
 int prop_wasm_job_new(const struct prop_wasm_run *run, struct prop_wasm_job **ret,
@@ -88,6 +99,8 @@ int prop_wasm_outcome(struct prop_wasm_job *job, wasmtime_error_t *error, wasm_t
 
 /* The cause in Wasmtime's words, one line, into `out`. Consumes the error. */
 const char *prop_wasm_error_text(wasmtime_error_t *error, char *out, size_t size);
+/* Its first line instead: what is wrong with a WAT text, before the place is drawn. */
+const char *prop_wasm_error_first(wasmtime_error_t *error, char *out, size_t size);
 
 /* Instantiate and run; on the guest's thread. */
 int prop_wasm_run_core(struct prop_wasm_job *job, struct prop_err *err);

@@ -11,6 +11,7 @@
 #include "util/text.h"
 
 #define DEFAULT_MEMORY (4ull << 30)
+#define DEFAULT_TABLE 10000000u /* elements; what compilers make has thousands */
 #define POLL_MS 50   /* how often a waiting run looks for a signal */
 #define GRACE_MS 500 /* from the deadline until a guest in a call to us is left behind */
 
@@ -26,6 +27,8 @@ void prop_wasm_job_free(struct prop_wasm_job *job)
         wasmtime_module_delete(job->module);
     if (job->component)
         wasmtime_component_delete(job->component);
+    if (job->own)
+        wasm_engine_delete(job->own);
     for (size_t i = 0; i < job->n_args; i++)
         prop_free(job->args[i]);
     prop_free(job->args);
@@ -80,9 +83,15 @@ int prop_wasm_job_new(const struct prop_wasm_run *run, struct prop_wasm_job **re
         job->limits.max_output = run->inherit_stdout ? SIZE_MAX : PROP_LIMIT_GUEST_OUTPUT;
     if (job->limits.max_memory == 0)
         job->limits.max_memory = DEFAULT_MEMORY;
+    if (job->limits.max_table == 0)
+        job->limits.max_table = DEFAULT_TABLE;
     sink_init(&job->out, job, run->inherit_stdout ? STDOUT_FILENO : -1);
     sink_init(&job->err_out, job, run->inherit_stdout ? STDERR_FILENO : -1);
-    job->engine = prop_wasm_engine(run->limits.fuel > 0);
+    if (job->limits.max_stack > PROP_WASM_MAX_STACK)
+        job->limits.max_stack = PROP_WASM_MAX_STACK;
+    if (job->limits.max_stack)
+        job->own = prop_wasm_engine_new(run->limits.fuel > 0, true, job->limits.max_stack);
+    job->engine = job->own ? job->own : prop_wasm_engine(run->limits.fuel > 0);
     int rc = job_copy_args(job, run, err);
     if (rc)
         return rc;

@@ -75,6 +75,14 @@ const char *prop_wasm_error_text(wasmtime_error_t *error, char *out, size_t size
     return prop_printable(c.last, strlen(c.last), out, size);
 }
 
+const char *prop_wasm_error_first(wasmtime_error_t *error, char *out, size_t size)
+{
+    struct cause c;
+
+    error_cause(error, &c);
+    return prop_printable(c.first, strlen(c.first), out, size);
+}
+
 static int fail_write(struct prop_wasm_job *job, struct prop_err *err)
 {
     errno = atomic_load(&job->out.failed);
@@ -111,11 +119,21 @@ static int fail_known(struct prop_wasm_job *job, const struct cause *c, struct p
                         (unsigned long long)job->limits.fuel);
         return prop_err_hint(err, "give it more with --fuel");
     }
-    if (strstr(c->last, "when growing memory") || strstr(c->last, "exceeds memory limits")) {
+    if (strstr(c->last, "when growing memory") || strstr(c->last, "exceeds memory limits") ||
+        strcmp(c->last, "Cannot allocate memory (os error 12)") == 0) {
         prop_err_set_id(err, PROP_E_LIMIT, "memory", "'%s' wants more memory than %llu bytes",
                         job->name, (unsigned long long)job->limits.max_memory);
         return prop_err_hint(err, "allow more with --max-memory");
     }
+    if (strstr(c->last, "when growing table") || strstr(c->last, "exceeds table limits")) {
+        prop_err_set_id(err, PROP_E_LIMIT, "table", "'%s' wants a table of more than %llu elements",
+                        job->name, (unsigned long long)job->limits.max_table);
+        return prop_err_hint(err, "allow more with --max-table");
+    }
+    if (strncmp(c->last, "resource limit exceeded: ", 25) == 0)
+        return prop_err_set_id(err, PROP_E_LIMIT, "too-many",
+                               "'%s' has too many memories, tables or instances: %s", job->name,
+                               c->last + 25);
     if (strstr(c->first, "unknown import") || strstr(c->first, "was not found in the linker")) {
         prop_err_set_id(err, PROP_E_UNSUPPORTED, "missing-import", "'%s': %s", job->name,
                         c->first);
