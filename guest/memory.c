@@ -1,6 +1,7 @@
 /* Memory for the decrypted module. */
 #include "guest/memory.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -71,6 +72,10 @@ void prop_guest_memory_release(struct prop_guest_memory *m)
 
 void prop_guest_memory_lock_process(void)
 {
+    static atomic_flag done = ATOMIC_FLAG_INIT;
+
+    if (atomic_flag_test_and_set(&done))
+        return;
     struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
     /* With a finite limit later allocations would fail one day: all or nothing. */

@@ -30,9 +30,8 @@ static int add_origin(json_t *doc, const struct prop_guest_report *r)
     return bad;
 }
 
-int propcvm_result_doc(const struct prop_guest_run *g, const struct prop_guest_report *report,
-                       const struct prop_wasm_result *result, json_t *timing, json_t **ret,
-                       struct prop_err *err)
+int propcvm_result_doc(const struct prop_guest_run *g, const struct prop_wasm_result *result,
+                       json_t **ret, struct prop_err *err)
 {
     prop_auto_json json_t *out = NULL;
     prop_auto_json json_t *err_out = NULL;
@@ -43,9 +42,10 @@ int propcvm_result_doc(const struct prop_guest_run *g, const struct prop_guest_r
     if (rc)
         return rc;
     prop_auto_json json_t *doc =
-        json_pack("{s:s,s:s,s:O,s:O,s:i}", "name", g->wasm.name, "image", g->image->text,
+        json_pack("{s:s,s:s*,s:O,s:O,s:i}", "name", g->wasm.name, "image", g->image->text,
                   "results", out, "stderr", err_out, "exit_status", result->exit_status);
-    if (!doc || add_origin(doc, report) || json_object_set(doc, "timing", timing))
+    if (!doc || add_origin(doc, g->report) ||
+        json_object_set_new(doc, "timing", prop_guest_timing_json(g->timing)))
         return prop_err_nomem(err);
     *ret = PROP_TAKE(doc);
     return 0;

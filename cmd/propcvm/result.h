@@ -4,11 +4,10 @@
 
 #include "guest/run.h"
 
-/* {"name","image","results","stderr","exit_status","digest"?,"encrypted","kid"?,"timing"}:
+/* Of a run with report and timing: {"name","image"?,"results","stderr","exit_status","digest"?,"encrypted","kid"?,"timing"}:
  * `results` is what the guest wrote, as Propeller's manager gets it: not parsed, the newline kept,
  * bytes that are not UTF-8 replaced by U+FFFD. Owned by the caller. */
-int propcvm_result_doc(const struct prop_guest_run *g, const struct prop_guest_report *report,
-                       const struct prop_wasm_result *result, json_t *timing, json_t **ret,
-                       struct prop_err *err);
+int propcvm_result_doc(const struct prop_guest_run *g, const struct prop_wasm_result *result,
+                       json_t **ret, struct prop_err *err);
 
 #endif

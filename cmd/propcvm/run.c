@@ -5,8 +5,11 @@
 #include "cmd/cli/kbs_opts.h"
 #include "cmd/cli/oci_opts.h"
 #include "guest/run.h"
+#include "guest/task.h"
+#include "tee/initdata.h"
 #include "util/file.h"
 #include "util/limits.h"
+#include "util/secret.h"
 #include "util/text.h"
 
 #include <string.h>
@@ -17,8 +20,10 @@ struct run_opts {
     struct prop_kbs_opts kbs;
     struct prop_oci_opts oci;
     const char *kid, *digest, *invoke, *stdin_path;
-    struct prop_strs keys, decryption_keys, env;
-    uint64_t timeout_ms, max_memory, fuel, max_output;
+    const char *external;
+    struct prop_strs keys, decryption_keys, env, dirs;
+    uint64_t timeout_ms, max_memory, fuel, max_output, max_table, max_stack, compile_timeout_ms;
+    uint64_t compile_memory;
     bool allow_plain;
 };
 
@@ -41,8 +46,20 @@ static const struct prop_opt options[] = {
     OPT("max-output", PROP_OPT_SIZE, "BYTES",
         "most it may write to stdout and to stderr (default: 16M with --json, else 1G)",
         max_output, NULL),
+    OPT("max-table", PROP_OPT_U64, "N", "most elements of a table", max_table, "10000000"),
+    OPT("max-stack", PROP_OPT_SIZE, "BYTES", "its stack (at most 4M)", max_stack, "512K"),
+    OPT("compile-timeout", PROP_OPT_DURATION, "TIME", "how long compiling it may take",
+        compile_timeout_ms, "10m"),
+    OPT("compile-memory", PROP_OPT_SIZE, "BYTES", "how much memory that may take", compile_memory,
+        "4G"),
+    OPT("dir", PROP_OPT_LIST, "HOST[::GUEST]",
+        "a folder it may read and write (repeatable); it sees no other", dirs, NULL),
+    { "external-runtime", 0, PROP_OPT_STRING, "PROGRAM",
+      "runs the module instead of the engine here", offsetof(struct run_opts, external),
+      "PROPLET_EXTERNAL_WASM_RUNTIME", NULL, false },
     PROP_KBS_OPTIONS(struct run_opts, kbs),
     PROP_KBS_TEE_OPTION(struct run_opts, kbs),
+    PROP_KBS_GUEST_OPTIONS(struct run_opts, kbs),
     OPT("key", PROP_OPT_LIST, "FILE",
         "open the image with this private key or KEK instead of the key broker's (repeatable)",
         keys, NULL),
@@ -63,12 +80,16 @@ struct run {
     struct prop_kbs *kbs;
     const char **args, **env, **keys;
     char *name;
+    struct prop_runner *runner;
     struct prop_guest_run guest;
     struct prop_guest_report report;
+    struct prop_guest_timing timing;
+    struct prop_buf init_data;  /* attest borrows it */
 };
 
 static void run_release(struct run *r)
 {
+    prop_runner_free(r->runner);
     prop_task_release(&r->task);
     prop_location_release(&r->image);
     prop_kbs_free(r->kbs);
@@ -76,6 +97,7 @@ static void run_release(struct run *r)
     prop_free(r->env);
     prop_free(r->keys);
     prop_free(r->name);
+    prop_buf_release(&r->init_data);
 }
 
 static const char **join(const char *const *a, size_t n_a, const char *const *b, size_t n_b)
@@ -119,7 +141,7 @@ static int read_what(struct prop_cli *cli, struct run *r, struct prop_err *err)
     bool is_task = prop_ends_with(what, ".json");
     int rc = is_task ? read_task(cli, r, what, err) : 0;
 
-    if (rc == 0)
+    if (rc == 0 && !r->task.file)
         rc = prop_location_parse(is_task ? r->task.image_url : what, &r->image, err);
     if (rc)
         return rc;
@@ -142,7 +164,8 @@ static int open_kbs(const struct run_opts *o, struct run *r, struct prop_err *er
     rc = prop_kbs_new(&c, &r->kbs, err);
     if (rc)
         return rc;
-    rc = prop_kbs_opts_tee(&o->kbs, &r->guest.attest.tee, err);
+    r->init_data.max = PROP_TEE_INITDATA_MAX;
+    rc = prop_kbs_opts_attest(&o->kbs, &r->guest.attest, &r->init_data, err);
     if (rc == PROP_E_UNSUPPORTED && (r->guest.n_key_files || o->allow_plain)) {
         r->guest.attest.tee = PROP_TEE_NONE; /* no key may be needed; else the fetch says so */
         prop_err_clear(err);
@@ -197,6 +220,8 @@ static void choose_limits(struct prop_cli *cli, const struct run_opts *o, struct
     l->timeout_ms = tighter(o->timeout_ms, task->timeout_ms);
     l->max_memory = tighter(o->max_memory, task->max_memory);
     l->fuel = tighter(o->fuel, task->fuel);
+    l->max_table = o->max_table;
+    l->max_stack = o->max_stack;
     l->max_output = o->max_output ? o->max_output
                     : prop_cli_json(cli) ? PROP_LIMIT_GUEST_OUTPUT : STREAMED_OUTPUT;
 }
@@ -240,34 +265,115 @@ static int prepare(struct prop_cli *cli, struct run_opts *o, struct run *r, stru
     r->guest.image = &r->image;
     r->guest.oci = &r->oci;
     r->guest.kbs = r->kbs;
+    r->guest.runner = r->runner;
     r->guest.report = &r->report;
+    r->guest.timing = &r->timing;
     r->guest.require_encrypted = r->task.encrypted || !o->allow_plain;
     return rc;
+}
+
+static int give_result(struct prop_cli *cli, const struct run *r,
+                       const struct prop_wasm_result *result, struct prop_err *err)
+{
+    const struct prop_guest_timing *t = &r->timing;
+    prop_auto_json json_t *doc = NULL;
+    int rc = 0;
+
+    if (prop_cli_verbose(cli))
+        prop_cli_note(cli, "pull %.1f ms, attest %.1f ms, decrypt %.1f ms, compile %.1f ms, "
+                      "run %.1f ms", t->pull, t->attest, t->decrypt, t->compile, t->run);
+    if (prop_cli_json(cli)) {
+        rc = propcvm_result_doc(&r->guest, result, &doc, err);
+        if (rc == 0)
+            rc = prop_cli_result(cli, doc, NULL, err);
+    }
+    if (rc == 0)
+        prop_cli_set_status(cli, result->exit_status);
+    return rc;
+}
+
+/* ---- running it ---------------------------------------------------------------------------- */
+
+static int start_runner(const struct run_opts *o, struct run *r, struct prop_err *err)
+{
+    const struct prop_runner_config config = {
+        .compile_memory = o->compile_memory,
+        .compile_ms = o->compile_timeout_ms,
+        .dirs = o->dirs.items,
+        .n_dirs = o->dirs.n,
+        .external = o->external && *o->external ? o->external : NULL,
+        .hasty = true, /* it starts while the network is waited for */
+    };
+
+    return prop_runner_start(&config, &r->runner, err);
+}
+
+/* A task that is not encrypted names its function by its own name (propeller.md 2.4). */
+static bool name_is_function(const struct run *r)
+{
+    const struct prop_task *t = &r->task;
+
+    return t->json && !t->encrypted && !r->guest.wasm.invoke && strcmp(t->name, "_start") != 0 &&
+           !prop_starts_with(t->name, "fl-round-");
+}
+
+static int execute(struct run *r, const struct prop_program *p, struct prop_wasm_result *ret,
+                   struct prop_err *err)
+{
+    struct prop_wasm_run *w = &r->guest.wasm;
+    struct prop_err first = PROP_ERR_INIT;
+    struct prop_err second = PROP_ERR_INIT;
+
+    if (!name_is_function(r))
+        return prop_guest_execute(&r->guest, p, ret, err);
+    w->invoke = r->task.name;
+    int rc = prop_guest_execute(&r->guest, p, ret, &first);
+    if (rc && strcmp(prop_err_id(&first), "no-export") == 0) { /* else it is a command */
+        w->invoke = NULL;
+        rc = prop_guest_execute(&r->guest, p, ret, &second);
+        if (rc && rc != PROP_E_NOTFOUND)
+            first = second;
+    }
+    if (rc)
+        *err = first;
+    return rc;
+}
+
+static int load_and_execute(struct run *r, struct prop_wasm_result *ret, struct prop_err *err)
+{
+    struct prop_program *p = NULL;
+    int rc = r->task.file ? prop_guest_load_bytes(&r->guest, r->task.file, r->task.file_len, &p, err)
+                          : prop_guest_load(&r->guest, &p, err);
+
+    if (rc == 0)
+        rc = execute(r, p, ret, err);
+    prop_program_unref(p);
+    return rc;
+}
+
+static void warn(struct prop_cli *cli, struct run *r)
+{
+    const char *warning = prop_runner_warning(r->runner);
+
+    if (*warning)
+        prop_cli_warn(cli, "%s", warning);
 }
 
 static int run(struct prop_cli *cli, void *opts, struct prop_err *err)
 {
     struct run r = {.name = NULL};
     struct prop_wasm_result result = {.exit_status = 0};
-    prop_auto_json json_t *timing = NULL;
-    prop_auto_json json_t *doc = NULL;
-    int rc = prepare(cli, opts, &r, err);
+    int rc = start_runner(opts, &r, err);
 
+    prop_secret_hide();
     if (rc == 0)
-        rc = prop_guest_run(&r.guest, &result, &timing, err);
-    if (rc == 0 && prop_cli_verbose(cli))
-        prop_cli_note(cli, "pull %.1f ms, attest %.1f ms, decrypt %.1f ms, run %.1f ms",
-                      json_real_value(json_object_get(timing, "pull_ms")),
-                      json_real_value(json_object_get(timing, "attest_ms")),
-                      json_real_value(json_object_get(timing, "decrypt_ms")),
-                      json_real_value(json_object_get(timing, "run_ms")));
-    if (rc == 0 && prop_cli_json(cli)) {
-        rc = propcvm_result_doc(&r.guest, &r.report, &result, timing, &doc, err);
-        if (rc == 0)
-            rc = prop_cli_result(cli, doc, NULL, err);
+        rc = prepare(cli, opts, &r, err);
+    if (rc == 0)
+        rc = load_and_execute(&r, &result, err);
+    if (rc == 0) {
+        warn(cli, &r);
+        rc = give_result(cli, &r, &result, err);
     }
-    if (rc == 0)
-        prop_cli_set_status(cli, result.exit_status);
     prop_wasm_result_release(&result);
     run_release(&r);
     return rc;
@@ -279,8 +385,10 @@ static const char details[] =
     "Wasm file. The module is decrypted in memory only, and only with the key that the key broker\n"
     "gives to this attested machine (or with --key).\n"
     "A command's ARGS are its arguments; with --invoke they are values: numbers for a core\n"
-    "module, WAVE (42, \"text\", {x: 1}) for a component. The guest gets no folder, no network\n"
-    "and no variable of ours.\n"
+    "module, WAVE (42, \"text\", {x: 1}) for a component. The guest gets no network, no variable of\n"
+    "ours, and no folder but those of --dir.\n"
+    "It is compiled in one process and runs in another, both under seccomp and, where the kernel\n"
+    "has them, Landlock and namespaces; all of them are gone when this ends.\n"
     "\n"
     "The guest's exit status is passed on. Our own failures are 100 and the usual class, the\n"
     "deadline is 124, a trap 134.\n"

@@ -85,7 +85,7 @@ static void test_refusals_leave_nothing(void **state)
         {TASK("\"cli_args\":[\"--timeout\"]}"), PROP_E_INPUT, NULL},
         {TASK("\"inputs\":[null]}"), PROP_E_INPUT, "bad-task"},
         {TASK("\"env\":{\"A=B\":\"1\"}}"), PROP_E_INPUT, "bad-task"},
-        {"{\"name\":\"a\",\"file\":\"AAAA\"}", PROP_E_UNSUPPORTED, "task-file"},
+        {"{\"name\":\"a\",\"file\":\"AAA?\"}", PROP_E_INPUT, NULL},
         {"{\"name\":\"a\"}", PROP_E_INPUT, "bad-task"},
         {"{\"name\":\"a\\u0000b\",\"image_url\":\"r/a\"}", PROP_E_INPUT, NULL},
     };
