@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import ROOT, Registry
+from conftest import ROOT, VECTORS, Registry
 
 PREPARE = {
     "propkey.md": "echo 'correct horse battery staple' > pass\nchmod 600 pass\n",
@@ -15,6 +15,11 @@ PREPARE = {
                   "chmod 600 bob.pem\n"
                   "proppush push add.wasm oci:plain:v1\n",
     "proppush.md": "cp examples/modules/add.wasm .\necho '{}' > sbom.json\n",
+    "evidence.md": "",
+    "vm-measure.md": "cp $VECTORS/measure/fw-kernel-hashes.bin OVMF.amdsev.fd\n"
+                     "cp $VECTORS/measure/fw-tdx.bin OVMF.tdx.fd\ncp $VECTORS/measure/kernel.bin vmlinuz\n"
+                     "cp $VECTORS/measure/initrd.bin initrd.img\n"
+                     "printf 'version = \"0.1.0\"\\nalgorithm = \"sha384\"\\n[data]\\n' > initdata.toml\n",
 }
 PREPARE_SAME = {"propenc.md": ("back.wasm", "bobs.wasm"), "proppush.md": ("pulled.wasm",)}
 
@@ -25,7 +30,7 @@ def test_every_shell_block_runs(box, kbs, page):
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
     assert blocks
     shutil.copytree(ROOT / "examples", box / "examples")
-    env = {"PROP_KBS_URL": kbs.url, "PROP_ADMIN_KEY": str(kbs.admin_key)}
+    env = {"PROP_KBS_URL": kbs.url, "PROP_ADMIN_KEY": str(kbs.admin_key), "VECTORS": str(VECTORS)}
     script = "set -e -o pipefail\n" + PREPARE[page] + "\n".join(blocks)
     registry = Registry(box.path) if "$REGISTRY" in script else None
     try:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import pathlib
+import struct
 import tarfile
 
 here = pathlib.Path(__file__).resolve().parent
@@ -149,7 +150,51 @@ def policies():
          "measurement": ["sha384:" + "0" * 96]}]}, indent=2))
 
 
-for make in (layers, options, jose, references, folders, archives, messages, policies):
+def measured():
+    for path in sorted((vectors / "measure").glob("*.bin")):
+        if path.name.startswith(("fw-", "kernel")):
+            put("measure", path.stem, path.read_bytes())
+    head = 'version = "0.1.0"\nalgorithm = "sha384"\n\n[data]\n'
+    put("initdata", "empty", head)
+    put("initdata", "two", head + '"aa.toml" = \'\'\'\n[token_configs.kbs]\nurl = "https://kbs.example"\n\'\'\'\n'
+        'text = """\n\\\n  a \\u00e9 \\"""" # end\n')
+
+
+def evidence():
+    """Made up: what real machines gave stays outside of the tree."""
+    report = bytearray(1184)
+    report[0], report[0x34], report[0x0a], report[0x188], report[0x189] = 3, 1, 3, 0x19, 0x11
+    report[0x50:0x90] = bytes(range(64))
+    put("evidence", "report-v3", bytes(report))
+    put("evidence", "report-v2", b"\2" + bytes(report[1:0x188]) + bytes(1184 - 0x188))
+    report[0], report[0x188] = 5, 0x1a
+    put("evidence", "report-v5", bytes(report))
+    quote = bytearray(48 + 584)
+    quote[0], quote[2], quote[4] = 4, 2, 0x81
+    put("evidence", "quote-v4", bytes(quote))
+    put("evidence", "quote-v5", b"\5" + bytes(quote[1:48]) + struct.pack("<HI", 2, 584) + bytes(584))
+    header = struct.pack("<II20xI", 0, 3, 37) + bytes(24) + struct.pack("<IHHHHB", 2, 12, 48, 18, 32, 0)
+    text = b"domain operation content"
+    entry = struct.pack("<IIIH", 4, 6, 1, 12) + bytes(48) + struct.pack("<I4sI", len(text) + 8, b"LEAA", len(text)) + text
+    put("evidence", "log", header + entry + entry + b"\xff" * 8)
+    b64 = [base64.b64encode(x).decode() for x in (quote, header + entry + b"\xff" * 8)]
+    put("evidence", "tdx", json.dumps({"tee-evidence": {"primary_evidence": {"quote": b64[0], "cc_eventlog": b64[1]}}}))
+    put("evidence", "sample", json.dumps({"evidence": {"svn": "1", "report_data": "AA=="}}))
+    guid = bytes.fromhex("63da758de6644564adc5f4b93be8accd")
+    put("evidence", "table", guid + struct.pack("<II", 48, 16) + bytes(24) + b"0123456789abcdef")
+    tcb = {"fmc": None, "bootloader": 1, "tee": 0, "snp": 2, "microcode": 3}
+    fw = {"major": 1, "minor": 2, "build": 3}
+    sizes = {"family_id": 16, "image_id": 16, "report_data": 64, "measurement": 48, "host_data": 32, "id_key_digest": 48,
+             "author_key_digest": 48, "report_id": 32, "report_id_ma": 32, "chip_id": 64}
+    put("evidence", "snp", json.dumps({"attestation_report": {
+        "version": 3, "guest_svn": 0, "policy": 196608, "vmpl": 0, "sig_algo": 1, "plat_info": 1, "key_info": 0,
+        "cpuid_fam_id": 25, "cpuid_mod_id": 17, "cpuid_step": 1, "launch_mit_vector": None, "current_mit_vector": None,
+        "current": fw, "committed": fw, **{n: tcb for n in ("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb")},
+        **{n: [0] * k for n, k in sizes.items()}, "signature": {"r": [0] * 72, "s": [0] * 72}}, "cert_chain": None},
+        separators=(",", ":")))
+
+
+for make in (layers, options, jose, references, folders, archives, messages, policies, measured, evidence):
     make()
 for folder in sorted((here / "corpus").iterdir()):
     print(f"{folder.name}: {len(list(folder.iterdir()))} inputs")
