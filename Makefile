@@ -173,7 +173,11 @@ demo: deps-demo all
 	@examples/demo.sh $(B)/bin
 demo-vm: deps-demo-vm all
 	@examples/demo-vm.sh $(B)/bin $(if $(FIRMWARE),--firmware $(FIRMWARE))
-bench: deps-test all
+$(B)/bench/wasm-only: $(B)/obj/bench/wasm-only.o $(B)/lib/libprop.a $$(link_engine)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(group) $(PKG_LIBS) $(if $(filter 1,$(ENGINE)),$(ENGINE_SYS))
+bench: deps-test all $(B)/bench/wasm-only
 	@bench/run $(B)/bin
 	@bench/vm.py $(B)/bin
 
