@@ -90,6 +90,7 @@ class Manager:
             self.client.tls_set(ca_certs=str(broker.tls.ca))
         self.client.on_connect = lambda c, *_: c.subscribe(PREFIX + "#", qos=2)
         self.client.on_subscribe = lambda *_: self.up.set()
+        self.client.on_disconnect = lambda *_: self.up.clear()
         self.client.on_message = self._message
         self.client.reconnect_delay_set(1, 2)
         self.client.connect("localhost", broker.port)
@@ -111,8 +112,12 @@ class Manager:
 
     def send(self, topic, payload):
         data = payload if isinstance(payload, (bytes, str)) else json.dumps(payload, separators=(",", ":"))
+        assert self.up.wait(PATIENCE)
         info = self.client.publish(PREFIX + topic, data, qos=2)
-        info.wait_for_publish()
+        try:
+            info.wait_for_publish()
+        except RuntimeError:  # the connection went just now: it is kept, and sent on the next one
+            assert info.rc == paho().MQTT_ERR_NO_CONN
 
     def wait(self, test, what="a message", patience=PATIENCE):
         """The first message for which test(topic, payload) holds."""
